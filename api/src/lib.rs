@@ -1,0 +1,1 @@
+//! What both ends must agree on: names, ports, annotations, configuration.

@@ -1,0 +1,1 @@
+//! Programs the redirect of a pod.

@@ -1,0 +1,1 @@
+//! The sidecar injector: AdmissionReview in, JSON Patch out.

@@ -1,1 +1,16 @@
-//! What both ends must agree on: names, ports, annotations, configuration.
+//! What the parts of Fairlead must agree on: names, ports, annotations, configuration.
+//!
+//! The webhook writes these into a pod; the init program and the proxy read them there. Names and
+//! meanings are Istio's wherever Istio has one, so that manifests, dashboards and habits carry over.
+//!
+//! - [`names`]: labels, annotations, containers, volumes, environment variables
+//! - [`ports`]: the ports that the mesh takes in a pod
+//! - [`values`]: port and CIDR lists, quantities, image references, log levels
+//! - [`annotations`]: a pod's annotations → typed settings, or every fault at once
+//! - [`proxy_config`]: the configuration that travels in `PROXY_CONFIG`
+
+pub mod annotations;
+pub mod names;
+pub mod ports;
+pub mod proxy_config;
+pub mod values;

@@ -1,0 +1,62 @@
+//! Labels, annotations, containers, volumes and environment variables, with Istio's names.
+
+/// Label on a namespace: `enabled` injects each new pod.
+pub const INJECTION_LABEL: &str = "istio-injection";
+/// Label or annotation on a pod: `true` or `false`; the label is stronger.
+pub const INJECT: &str = "sidecar.istio.io/inject";
+/// Annotation that the webhook leaves: what it added, as JSON.
+pub const STATUS: &str = "sidecar.istio.io/status";
+/// Annotation and namespace label: the revision of the mesh.
+pub const REVISION: &str = "istio.io/rev";
+/// The revision of an installation that names none.
+pub const DEFAULT_REVISION: &str = "default";
+
+/// Label: the workload's service name in metrics, whatever object it runs under.
+pub const CANONICAL_NAME_LABEL: &str = "service.istio.io/canonical-name";
+/// Label: the workload's version in metrics.
+pub const CANONICAL_REVISION_LABEL: &str = "service.istio.io/canonical-revision";
+/// Annotation: the container that `kubectl exec` takes when none is named.
+pub const DEFAULT_CONTAINER: &str = "kubectl.kubernetes.io/default-container";
+/// Annotation: the container that `kubectl logs` takes when none is named.
+pub const DEFAULT_LOGS_CONTAINER: &str = "kubectl.kubernetes.io/default-logs-container";
+
+/// The init container that programs the redirect.
+pub const INIT_CONTAINER: &str = "istio-init";
+/// The sidecar container.
+pub const PROXY_CONTAINER: &str = "istio-proxy";
+/// Downward API volume: the pod's labels and annotations.
+pub const POD_INFO_VOLUME: &str = "istio-podinfo";
+/// Where [`POD_INFO_VOLUME`] is mounted in the proxy's container.
+pub const POD_INFO_PATH: &str = "/etc/istio/pod";
+
+/// User and group that the proxy runs as, and that the redirect lets pass.
+pub const PROXY_ID: u32 = 1337;
+
+/// Suffix of each entry of the MutatingWebhookConfiguration.
+pub const WEBHOOK_SUFFIX: &str = "sidecar-injector.istio.io";
+
+/// Environment of the proxy's container.
+pub mod env {
+    /// Name of the pod.
+    pub const POD_NAME: &str = "POD_NAME";
+    /// Namespace of the pod.
+    pub const POD_NAMESPACE: &str = "POD_NAMESPACE";
+    /// IP address of the pod.
+    pub const INSTANCE_IP: &str = "INSTANCE_IP";
+    /// Service account of the pod.
+    pub const SERVICE_ACCOUNT: &str = "SERVICE_ACCOUNT";
+    /// The container's CPU limit in whole cores, rounded up.
+    pub const CPU_LIMIT: &str = "ISTIO_CPU_LIMIT";
+    /// [`ProxyConfig`](crate::proxy_config::ProxyConfig) as JSON.
+    pub const PROXY_CONFIG: &str = "PROXY_CONFIG";
+    /// Prefix of the node metadata: `ISTIO_META_X=v` is metadata `X` with value `v`.
+    pub const META_PREFIX: &str = "ISTIO_META_";
+}
+
+/// Namespaces whose pods are never injected, whatever their labels say.
+pub const IGNORED_NAMESPACES: [&str; 4] = [
+    "kube-system",
+    "kube-public",
+    "kube-node-lease",
+    "local-path-storage",
+];

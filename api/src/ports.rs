@@ -1,0 +1,24 @@
+//! The ports that the mesh takes in a pod, with Istio's numbers.
+
+/// Proxy admin, on loopback only.
+pub const ADMIN: u16 = 15000;
+/// Captured outbound connections (`virtualOutbound`).
+pub const OUTBOUND: u16 = 15001;
+/// Captured inbound connections (`virtualInbound`).
+pub const INBOUND: u16 = 15006;
+/// The mesh's tunnel; never captured.
+pub const TUNNEL: u16 = 15008;
+/// Metrics and health of the webhook and the control plane.
+pub const CONTROL_METRICS: u16 = 15014;
+/// Merged metrics and application probes.
+pub const STATUS: u16 = 15020;
+/// Proxy health, `/healthz/ready`.
+pub const HEALTH: u16 = 15021;
+/// Proxy metrics, `/stats/prometheus`.
+pub const PROXY_METRICS: u16 = 15090;
+/// The webhook container's HTTPS port: one that private clusters let the API server reach.
+pub const WEBHOOK: u16 = 10250;
+
+/// Ports of the proxy itself that inbound traffic reaches without capture, in the order that the
+/// redirect lists them.
+pub const UNCAPTURED_INBOUND: [u16; 3] = [PROXY_METRICS, HEALTH, STATUS];

@@ -1,0 +1,307 @@
+//! The values that annotations and flags take: port and CIDR lists, quantities, images, log levels.
+
+use std::{fmt, str::FromStr};
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
+/// Why a text is not a value of its kind: a sentence that says what is accepted.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("{0}")]
+pub struct ValueError(String);
+
+/// A list of which `*` means everything, as Istio's include lists take.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Selection<T> {
+    /// `*`
+    All,
+    /// The listed items, in order; possibly none.
+    Only(Vec<T>),
+}
+
+impl<T: fmt::Display> fmt::Display for Selection<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::All => f.write_str("*"),
+            Self::Only(items) => f.write_str(&join(items)),
+        }
+    }
+}
+
+/// Items as the comma list that Istio's flags take.
+pub fn join<T: fmt::Display>(items: &[T]) -> String {
+    let words: Vec<String> = items.iter().map(ToString::to_string).collect();
+    words.join(",")
+}
+
+/// Reads a comma list of ports, 1 to 65535; empty items are dropped, as in Istio.
+///
+/// # Errors
+/// Names each item that is not a port.
+pub fn parse_ports(text: &str) -> Result<Vec<u16>, ValueError> {
+    parse_list(text, "ports from 1 to 65535", |item| match item.parse() {
+        Ok(0) | Err(_) => None,
+        Ok(port) => Some(port),
+    })
+}
+
+/// Reads a comma list of CIDRs such as `10.0.0.0/8` or `fd00::/64`; an address alone is not one.
+///
+/// # Errors
+/// Names each item that is not a CIDR.
+pub fn parse_cidrs(text: &str) -> Result<Vec<IpNet>, ValueError> {
+    parse_list(text, "CIDRs such as 10.0.0.0/8 or fd00::/64", |item| {
+        item.parse().ok()
+    })
+}
+
+/// Reads `*` or what `items` reads.
+///
+/// # Errors
+/// Those of `items`, which also say that `*` is accepted.
+pub fn parse_selection<T>(
+    text: &str,
+    items: impl FnOnce(&str) -> Result<Vec<T>, ValueError>,
+) -> Result<Selection<T>, ValueError> {
+    if text == "*" {
+        return Ok(Selection::All);
+    }
+    match items(text) {
+        Ok(items) => Ok(Selection::Only(items)),
+        Err(ValueError(reason)) => Err(ValueError(format!("{reason}; or * for all"))),
+    }
+}
+
+fn parse_list<T>(
+    text: &str,
+    expected: &str,
+    item: impl Fn(&str) -> Option<T>,
+) -> Result<Vec<T>, ValueError> {
+    let mut items = Vec::new();
+    let mut bad = Vec::new();
+    for word in text.split(',').filter(|word| !word.is_empty()) {
+        match item(word) {
+            Some(value) => items.push(value),
+            None => bad.push(format!("'{word}'")),
+        }
+    }
+    if bad.is_empty() {
+        return Ok(items);
+    }
+    Err(ValueError(format!(
+        "{} {} wrong: a comma list of {expected} without spaces is accepted",
+        bad.join(", "),
+        if bad.len() == 1 { "is" } else { "are" },
+    )))
+}
+
+/// A Kubernetes resource quantity that passed the API server's syntax, such as `100m` or `64Mi`.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Quantity(String);
+
+impl Quantity {
+    /// The text as it was written.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Reads the grammar of `k8s.io/apimachinery/pkg/api/resource.Quantity`, without a sign: a
+/// resource cannot be negative.
+impl FromStr for Quantity {
+    type Err = ValueError;
+
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        let number_end = text
+            .find(|c: char| !c.is_ascii_digit() && c != '.')
+            .unwrap_or(text.len());
+        let (number, suffix) = text.split_at(number_end);
+        let number_fits = number.chars().any(|c| c.is_ascii_digit())
+            && number.chars().filter(|c| *c == '.').count() <= 1;
+        let suffix_fits = match suffix {
+            "" | "n" | "u" | "m" | "k" | "M" | "G" | "T" | "P" | "E" => true,
+            "Ki" | "Mi" | "Gi" | "Ti" | "Pi" | "Ei" => true,
+            _ => suffix
+                .strip_prefix(['e', 'E'])
+                .is_some_and(|exponent| exponent.parse::<i16>().is_ok()),
+        };
+        if number_fits && suffix_fits {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(ValueError(
+                "a Kubernetes quantity such as 100m, 0.5, 64Mi or 1Gi is accepted".to_owned(),
+            ))
+        }
+    }
+}
+
+/// A container image reference, `[registry/]name[:tag][@digest]`.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ImageReference(String);
+
+impl ImageReference {
+    /// The text as it was written.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Checks the characters that the OCI distribution grammar allows; what the name resolves to is the
+/// kubelet's to say.
+impl FromStr for ImageReference {
+    type Err = ValueError;
+
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        let allowed = |c: char| c.is_ascii_alphanumeric() || "._-/:@".contains(c);
+        let bounded = |c: char| c.is_ascii_alphanumeric();
+        if text.chars().all(allowed) && text.starts_with(bounded) && text.ends_with(bounded) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(ValueError(
+                "an image reference such as registry/fairlead/proxy:0.1.0 is accepted".to_owned(),
+            ))
+        }
+    }
+}
+
+/// The proxy's log level, with Envoy's names.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogLevel {
+    /// Every step of every connection.
+    Trace,
+    /// Each connection's life.
+    Debug,
+    /// What an operator wants to see.
+    #[default]
+    Info,
+    /// What may need an operator.
+    Warning,
+    /// What failed.
+    Error,
+    /// What makes the process useless.
+    Critical,
+    /// Nothing.
+    Off,
+}
+
+impl LogLevel {
+    /// All levels with their names, most talkative first.
+    pub const NAMES: [(Self, &str); 7] = [
+        (Self::Trace, "trace"),
+        (Self::Debug, "debug"),
+        (Self::Info, "info"),
+        (Self::Warning, "warning"),
+        (Self::Error, "error"),
+        (Self::Critical, "critical"),
+        (Self::Off, "off"),
+    ];
+}
+
+impl fmt::Display for LogLevel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = Self::NAMES.iter().find(|(level, _)| level == self);
+        f.write_str(name.map_or("", |(_, name)| name))
+    }
+}
+
+/// Reads a level's name; `warn` is taken for `warning`, as Envoy does.
+impl FromStr for LogLevel {
+    type Err = ValueError;
+
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        let wanted = if text == "warn" { "warning" } else { text };
+        match Self::NAMES.iter().find(|(_, name)| *name == wanted) {
+            Some((level, _)) => Ok(*level),
+            None => Err(ValueError(format!(
+                "one of {} is accepted",
+                Self::NAMES.map(|(_, name)| name).join(", ")
+            ))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check_ports(text: &str, expected: Result<&[u16], &str>) {
+        match (parse_ports(text), expected) {
+            (Ok(ports), Ok(expected)) => assert_eq!(ports, expected),
+            (Err(error), Err(part)) => assert!(error.to_string().contains(part), "{error}"),
+            (found, _) => panic!("{text}: {found:?}"),
+        }
+    }
+
+    #[test]
+    fn ports_are_a_comma_list() {
+        check_ports("", Ok(&[]));
+        check_ports("80", Ok(&[80]));
+        check_ports("80,443,,65535", Ok(&[80, 443, 65535]));
+    }
+
+    #[test]
+    fn each_bad_port_is_named() {
+        check_ports("80,70000,x", Err("'70000', 'x' are wrong"));
+        check_ports("0", Err("'0' is wrong"));
+        check_ports("80, 443", Err("' 443' is wrong"));
+        check_ports("-1", Err("'-1' is wrong"));
+    }
+
+    #[test]
+    fn a_selection_is_a_star_or_a_list() {
+        assert_eq!(parse_selection("*", parse_ports), Ok(Selection::All));
+        assert_eq!(
+            parse_selection("", parse_ports),
+            Ok(Selection::Only(vec![]))
+        );
+        assert_eq!(
+            parse_selection("7", parse_ports),
+            Ok(Selection::Only(vec![7]))
+        );
+        let error = parse_selection("*,80", parse_ports).unwrap_err();
+        assert!(error.to_string().contains("or * for all"), "{error}");
+    }
+
+    #[test]
+    fn cidrs_are_of_both_families() {
+        let cidrs = parse_cidrs("10.0.0.0/8,fd00::/64").unwrap();
+        assert_eq!(join(&cidrs), "10.0.0.0/8,fd00::/64");
+        for bad in ["10.0.0.0/33", "10.0.0.0", "fd00::/129", "x", "10.0.0.0 /8"] {
+            assert!(parse_cidrs(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn quantities_follow_kubernetes() {
+        for good in [
+            "1", "0.5", ".5", "100m", "64Mi", "1Gi", "1e3", "2E", "5n", "1E-2",
+        ] {
+            assert!(good.parse::<Quantity>().is_ok(), "{good}");
+        }
+        for bad in ["", "m", "1.2.3", "10mi", "64 Mi", "-1", "1e", "0x10", "1\n"] {
+            assert!(bad.parse::<Quantity>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn image_references_hold_no_blank_or_quote() {
+        for good in ["proxy", "fairlead/proxy:1", "r.example:5000/a/b@sha256:0a"] {
+            assert!(good.parse::<ImageReference>().is_ok(), "{good}");
+        }
+        for bad in ["", "a b", "a\"", "a:", "/a", "{{x}}"] {
+            assert!(bad.parse::<ImageReference>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn levels_have_envoys_names() {
+        for (level, name) in LogLevel::NAMES {
+            assert_eq!(name.parse(), Ok(level));
+            assert_eq!(level.to_string(), name);
+        }
+        assert_eq!("warn".parse(), Ok(LogLevel::Warning));
+        assert!("loud".parse::<LogLevel>().is_err());
+    }
+}

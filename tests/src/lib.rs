@@ -1,1 +1,11 @@
-//! The test kit.
+//! The test kit: what the tests of several crates share. It knows no product crate.
+//!
+//! - [`netns`]: network namespaces with interfaces, users and processes
+//! - [`binary()`]: finds the product's programs
+//! - [`wait`]: waits on conditions, within a deadline
+
+mod binary;
+pub mod netns;
+pub mod wait;
+
+pub use self::binary::binary;

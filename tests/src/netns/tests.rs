@@ -1,0 +1,52 @@
+use std::{
+    io::{Read, Write},
+    net::TcpStream,
+    process::Command,
+};
+
+use super::{Arrivals, Namespace, User};
+
+#[test]
+#[ignore = "needs root"]
+fn a_cable_carries_both_families() {
+    let (left, right) = (Namespace::new(), Namespace::new());
+    left.connect(
+        &["10.0.0.1/24", "fd00::1/64"],
+        &right,
+        &["10.0.0.2/24", "fd00::2/64"],
+    );
+    for (server, client) in [("10.0.0.2:80", "10.0.0.1"), ("[fd00::2]:80", "fd00::1")] {
+        let arrivals = Arrivals::listen(&right, server);
+        let stream = left.run_as(User::APPLICATION, || TcpStream::connect(server));
+        let mut stream = stream.expect("connect");
+        let mut arrival = arrivals.next();
+        assert_eq!(
+            arrival.peer.ip(),
+            client.parse::<std::net::IpAddr>().expect("address")
+        );
+        stream.write_all(b"ping").expect("send");
+        let mut received = [0; 4];
+        arrival.stream.read_exact(&mut received).expect("receive");
+        assert_eq!(&received, b"ping");
+    }
+}
+
+#[test]
+#[ignore = "needs root"]
+fn a_process_runs_as_the_user_it_is_given() {
+    let namespace = Namespace::new();
+    let mut command = Command::new("id");
+    command.arg("-u");
+    let output = namespace.output_as(User::PROXY, command);
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "1337\n");
+}
+
+#[test]
+#[ignore = "needs root"]
+fn a_dropped_namespace_is_gone() {
+    let namespace = Namespace::new();
+    let path = namespace.path();
+    assert!(path.exists());
+    drop(namespace);
+    assert!(!path.exists());
+}

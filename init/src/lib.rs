@@ -1,1 +1,38 @@
-//! Programs the redirect of a pod.
+//! Programs the redirect of a pod: which connections go through the proxy.
+//!
+//! One run goes from settings to rules to the kernel:
+//!
+//! ```text
+//! flags ─▶ config ─▶ rules ─▶ ruleset (text) ─┐
+//!                                             ├─▶ restore: the difference ─▶ apply: one commit per family
+//! iptables-save ─▶ installed (text) ──────────┘
+//! ```
+//!
+//! Everything but [`apply`] and [`address`] is plain functions of plain values.
+//!
+//! - [`flags`], [`config`]: Istio's flags, all faults at once
+//! - [`rules`]: the rules as data, per family
+//! - [`ruleset`], [`installed`], [`restore`]: rules as text, those that stand, and the way between
+//! - [`plan`]: what a run shall bring about, also as `--dry-run` prints it
+//! - [`apply`]: runs the programs that [`program`] names, all or nothing
+//! - [`address`]: the pod's IPv6, and the proxy's source address `::6`
+//! - [`capability`], [`log`]: what the process may do, and what it tells
+
+pub mod address;
+pub mod apply;
+pub mod capability;
+pub mod config;
+pub mod flags;
+pub mod installed;
+pub mod log;
+pub mod plan;
+pub mod program;
+pub mod restore;
+pub mod rules;
+pub mod ruleset;
+
+pub use crate::{
+    config::{Backend, Config, Ipv6, Redirect, Verbosity},
+    flags::Flags,
+    log::Log,
+};

@@ -1,0 +1,135 @@
+//! The addresses of the pod: whether it has IPv6, and the one that the proxy needs on loopback.
+//!
+//! The proxy's connections to the application come from `::6`. While all of 127.0.0.0/8 is local,
+//! `::6` must be added. That goes by rtnetlink, for want of an `ip` program in a small image.
+
+use std::{fs, io, net::Ipv6Addr};
+
+use netlink_packet_core::{
+    NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage,
+    NetlinkPayload,
+};
+use netlink_packet_route::{
+    AddressFamily, RouteNetlinkMessage,
+    address::{AddressAttribute, AddressHeaderFlags, AddressMessage},
+};
+use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
+use rustix::io::Errno;
+
+use crate::rules::PASSTHROUGH_IPV6;
+
+const IPV6_ADDRESSES: &str = "/proc/net/if_inet6";
+/// The kernel gives this index to the loopback interface of each namespace.
+const LOOPBACK_INDEX: u32 = 1;
+
+/// Why the proxy's source address is not on the loopback interface.
+#[derive(Debug, thiserror::Error)]
+pub enum AddressError {
+    /// The list of addresses could not be read.
+    #[error("read {IPV6_ADDRESSES}")]
+    List {
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// IPv6 is off where it is needed.
+    #[error(
+        "IPv6 is disabled on the loopback interface, so the proxy cannot reach the application \
+         from {PASSTHROUGH_IPV6}: set the sysctls net.ipv6.conf.all.disable_ipv6 and \
+         net.ipv6.conf.lo.disable_ipv6 to 0, or run with --ipv6 off"
+    )]
+    Disabled,
+    /// Anything else.
+    #[error("add {PASSTHROUGH_IPV6}/128 to the loopback interface")]
+    Add {
+        /// What the kernel said.
+        source: io::Error,
+    },
+}
+
+/// The IPv6 addresses of the network namespace; none where the kernel has no IPv6.
+///
+/// # Errors
+/// When the kernel's list cannot be read.
+pub fn ipv6_addresses() -> Result<Vec<Ipv6Addr>, AddressError> {
+    match fs::read_to_string(IPV6_ADDRESSES) {
+        Ok(text) => Ok(parse(&text)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(source) => Err(AddressError::List { source }),
+    }
+}
+
+/// Each line begins with the address as 32 hexadecimal digits.
+fn parse(text: &str) -> Vec<Ipv6Addr> {
+    let digits = text.lines().filter_map(|line| line.split(' ').next());
+    digits
+        .filter_map(|digits| u128::from_str_radix(digits, 16).ok())
+        .map(Ipv6Addr::from)
+        .collect()
+}
+
+/// Makes [`PASSTHROUGH_IPV6`] a local address; having it already is no fault.
+///
+/// # Errors
+/// When IPv6 is disabled there, or the kernel refuses for another reason.
+pub fn add_passthrough() -> Result<(), AddressError> {
+    match request(&addition()) {
+        Ok(()) => Ok(()),
+        Err(error) => match Errno::from_io_error(&error) {
+            Some(Errno::EXIST) => Ok(()),
+            // The kernel's answer for an interface with disable_ipv6, and for one without IPv6.
+            Some(Errno::ACCESS | Errno::OPNOTSUPP | Errno::AFNOSUPPORT | Errno::NODEV) => {
+                Err(AddressError::Disabled)
+            }
+            _ => Err(AddressError::Add { source: error }),
+        },
+    }
+}
+
+fn addition() -> Vec<u8> {
+    let mut address = AddressMessage::default();
+    address.header.family = AddressFamily::Inet6;
+    address.header.prefix_len = 128;
+    // Nobody else can have it, and detection would delay its first use.
+    address.header.flags = AddressHeaderFlags::Nodad;
+    address.header.index = LOOPBACK_INDEX;
+    address.attributes = vec![AddressAttribute::Local(PASSTHROUGH_IPV6.into())];
+
+    let mut header = NetlinkHeader::default();
+    header.flags = NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL;
+    let payload = NetlinkPayload::from(RouteNetlinkMessage::NewAddress(address));
+    let mut message = NetlinkMessage::new(header, payload);
+    message.finalize();
+    let mut bytes = vec![0; message.buffer_len()];
+    message.serialize(&mut bytes);
+    bytes
+}
+
+/// Sends one request and reads the kernel's answer, which it gives before `send` returns.
+fn request(message: &[u8]) -> io::Result<()> {
+    let socket = Socket::new(NETLINK_ROUTE)?;
+    socket.connect(&SocketAddr::new(0, 0))?;
+    socket.send(message, 0)?;
+    let (answer, _) = socket.recv_from_full()?;
+    let answer = NetlinkMessage::<RouteNetlinkMessage>::deserialize(&answer)
+        .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+    match answer.payload {
+        NetlinkPayload::Error(error) if error.code.is_some() => Err(error.to_io()),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::parse;
+
+    #[test]
+    fn addresses_are_read_from_the_kernels_list() {
+        let text = "00000000000000000000000000000001 01 80 10 80       lo\n\
+                    fd000000000000000000000000000002 1b 40 00 80     eth0\nnonsense\n";
+        assert_eq!(
+            parse(text),
+            ["::1", "fd00::2"].map(|address| address.parse::<std::net::Ipv6Addr>().unwrap())
+        );
+        assert!(parse("").is_empty());
+    }
+}

@@ -1,0 +1,157 @@
+//! Why the redirect could not be applied, and what to do about it.
+
+use std::io;
+
+use crate::{
+    Backend,
+    address::AddressError,
+    capability::Capability,
+    program::{Complaint, LOCK_SECONDS, Tool},
+};
+
+/// Why the redirect could not be applied; nothing of it is left.
+#[derive(Debug, thiserror::Error)]
+pub enum ApplyError {
+    /// The container lacks a privilege.
+    #[error(
+        "the capability {0} is missing: add it to securityContext.capabilities of the container, \
+         which must run as root, and let the namespace's Pod Security level admit it"
+    )]
+    Capability(&'static str),
+    /// The list of legacy tables could not be read.
+    #[error("read {path}: run as root, or choose the backend by --force-iptables-binary")]
+    Tables {
+        /// The kernel's list.
+        path: &'static str,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// No iptables at all.
+    #[error(
+        "no iptables program for {family} is on the PATH: use an image that has iptables, such as \
+         fairlead/proxy"
+    )]
+    NoPrograms {
+        /// The family.
+        family: &'static str,
+    },
+    /// The program that was asked for is not there.
+    #[error(
+        "{program} is not on the PATH: use an image that has it, or another --force-iptables-binary"
+    )]
+    NoProgram {
+        /// Its name.
+        program: String,
+    },
+    /// The kernel cannot do it.
+    #[error(
+        "the kernel cannot do what {program} asks for: load the modules {modules} on the node\
+         {choice} ({complaint})"
+    )]
+    Unsupported {
+        /// The program that was refused.
+        program: String,
+        /// The modules that the rules need.
+        modules: &'static str,
+        /// What else can be done.
+        choice: &'static str,
+        /// What the program said.
+        complaint: String,
+    },
+    /// Somebody else was changing rules.
+    #[error(
+        "{program} waited {LOCK_SECONDS} s for the lock of iptables: end the program that holds \
+         it; the container's restart tries again"
+    )]
+    Locked {
+        /// The program that waited.
+        program: String,
+    },
+    /// The lock could not be made.
+    #[error(
+        "{program} cannot make its lock: let XTABLES_LOCKFILE name a file that it can open ({complaint})"
+    )]
+    LockFile {
+        /// The program that wanted it.
+        program: String,
+        /// What the program said.
+        complaint: String,
+    },
+    /// The program failed for another reason.
+    #[error("{program} failed; --log_output_level=default:debug shows its input ({complaint})")]
+    Program {
+        /// The program.
+        program: String,
+        /// What the program said.
+        complaint: String,
+    },
+    /// The program could not be run.
+    #[error("run {program}")]
+    Start {
+        /// The program.
+        program: String,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The proxy's IPv6 source address could not be added.
+    #[error(transparent)]
+    Address(AddressError),
+    /// The rules of a family could not be taken back.
+    #[error(
+        "the rules of {family} could not be taken back ({undo}): delete the pod, its traffic \
+         may be lost; they were taken back because of the following"
+    )]
+    Undo {
+        /// The family that has new rules still.
+        family: &'static str,
+        /// Why they stay.
+        undo: Box<ApplyError>,
+        /// Why they were to go.
+        source: Box<ApplyError>,
+    },
+}
+
+impl ApplyError {
+    /// Makes an error of what a failed program said.
+    pub(super) fn of_complaint(
+        tool: Tool,
+        program: String,
+        complaint: Complaint,
+        text: &str,
+    ) -> Self {
+        let complaint_text = || text.replace('\n', "; ");
+        match complaint {
+            Complaint::Privilege => Self::Capability(Capability::NetAdmin.name()),
+            Complaint::Locked => Self::Locked { program },
+            Complaint::LockFile => Self::LockFile {
+                program,
+                complaint: complaint_text(),
+            },
+            Complaint::Unsupported => Self::Unsupported {
+                program,
+                modules: match tool.backend {
+                    Backend::Nft => {
+                        "nf_tables, nft_compat, nft_chain_nat, xt_REDIRECT and xt_owner"
+                    }
+                    Backend::Legacy | Backend::Plain => {
+                        "iptable_nat, ip6table_nat, xt_REDIRECT and xt_owner"
+                    }
+                },
+                choice: match tool.family {
+                    crate::rules::Family::Ipv4 => "",
+                    crate::rules::Family::Ipv6 => ", or run with --ipv6 off",
+                },
+                complaint: complaint_text(),
+            },
+            Complaint::Other => Self::Program {
+                program,
+                complaint: complaint_text(),
+            },
+        }
+    }
+
+    /// Whether another backend may still do.
+    pub(super) fn leaves_other_backends(&self) -> bool {
+        matches!(self, Self::Unsupported { .. } | Self::NoProgram { .. })
+    }
+}

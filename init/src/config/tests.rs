@@ -1,0 +1,202 @@
+use clap::Parser;
+use fairlead_api::values::Selection;
+
+use super::{Backend, Config, Ipv6, Verbosity};
+use crate::Flags;
+
+fn config(arguments: &[&str]) -> Result<Config, String> {
+    let flags = Flags::try_parse_from([&["fairlead-init"], arguments].concat()).unwrap();
+    Config::from_flags(&flags).map_err(|faults| faults.to_string())
+}
+
+#[track_caller]
+fn check_fault(arguments: &[&str], expected: &str) {
+    match config(arguments) {
+        Ok(config) => panic!("{arguments:?} is accepted: {config:?}"),
+        Err(message) => assert_eq!(
+            message,
+            format!("1 setting is wrong, nothing was applied:\n  {expected}")
+        ),
+    }
+}
+
+#[test]
+fn defaults_are_istios() {
+    let config = config(&[]).unwrap();
+    let redirect = &config.redirect;
+    let ports = [
+        redirect.outbound_port,
+        redirect.inbound_port,
+        redirect.tunnel_port,
+    ];
+    assert_eq!(ports, [15001, 15006, 15008]);
+    assert_eq!(redirect.proxy_uids, [1337]);
+    assert_eq!(redirect.proxy_gids, [1337]);
+    assert_eq!(redirect.inbound_ports, Selection::Only(vec![]));
+    assert_eq!(redirect.outbound_cidrs, Selection::Only(vec![]));
+    assert_eq!(config.ipv6, Ipv6::Auto);
+    assert_eq!(config.backend, None);
+    assert_eq!(config.verbosity, Verbosity::Info);
+    assert!(!config.dry_run);
+}
+
+#[test]
+fn short_and_long_flags_are_the_same() {
+    let short = [
+        "-p",
+        "1",
+        "-z",
+        "2",
+        "-e",
+        "3",
+        "-u",
+        "4",
+        "-g",
+        "5",
+        "-m",
+        "REDIRECT",
+        "-b",
+        "6",
+        "-d",
+        "7",
+        "-i",
+        "10.0.0.0/8",
+        "-x",
+        "fd00::/8",
+        "-q",
+        "8",
+        "-o",
+        "9",
+        "-n",
+    ];
+    let long = [
+        "--envoy-port=1",
+        "--inbound-capture-port=2",
+        "--inbound-tunnel-port=3",
+        "--proxy-uid=4",
+        "--proxy-gid=5",
+        "--istio-inbound-interception-mode=REDIRECT",
+        "--istio-inbound-ports=6",
+        "--istio-local-exclude-ports=7",
+        "--istio-service-cidr=10.0.0.0/8",
+        "--istio-service-exclude-cidr=fd00::/8",
+        "--istio-outbound-ports=8",
+        "--istio-local-outbound-ports-exclude=9",
+        "--dry-run",
+    ];
+    assert_eq!(config(&short), config(&long));
+}
+
+#[test]
+fn the_groups_are_the_users_unless_given() {
+    let ids = |arguments| {
+        let redirect = config(arguments).unwrap().redirect;
+        (redirect.proxy_uids, redirect.proxy_gids)
+    };
+    assert_eq!(ids(&["-u", "7,8"]), (vec![7, 8], vec![7, 8]));
+    assert_eq!(ids(&["-u", "7", "-g", "9,,9"]), (vec![7], vec![9]));
+    assert_eq!(ids(&["-u", ""]), (vec![1337], vec![1337]));
+}
+
+#[test]
+fn networks_lose_host_bits_and_repetitions() {
+    let redirect = config(&["-x", "10.1.2.3/8,10.0.0.0/8,::1/0"])
+        .unwrap()
+        .redirect;
+    let cidrs: Vec<String> = redirect.cidrs().map(ToString::to_string).collect();
+    assert_eq!(cidrs, ["10.0.0.0/8", "::/0"]);
+}
+
+#[test]
+fn the_log_level_is_the_default_scopes() {
+    let verbosity = |level| config(&["--log_output_level", level]).map(|config| config.verbosity);
+    assert_eq!(verbosity("default:debug"), Ok(Verbosity::Debug));
+    assert_eq!(verbosity("xds:debug,all:error"), Ok(Verbosity::Quiet));
+    assert_eq!(verbosity("debug"), Ok(Verbosity::Debug));
+}
+
+#[test]
+fn each_wrong_value_says_what_is_accepted() {
+    let port = "a port from 1 to 65535 is accepted";
+    let ids = "a comma list of numeric ids without spaces is accepted";
+    let ports = "a comma list of ports from 1 to 65535 without spaces is accepted";
+    let cidrs = "a comma list of CIDRs such as 10.0.0.0/8 or fd00::/64 without spaces is accepted";
+    for (arguments, expected) in [
+        (["-p", "70000"], format!("--envoy-port '70000': {port}")),
+        (["-z", "0"], format!("--inbound-capture-port '0': {port}")),
+        (["-e", "x"], format!("--inbound-tunnel-port 'x': {port}")),
+        (["-u", "istio"], format!("--proxy-uid 'istio': {ids}")),
+        (
+            ["-g", "4294967295"],
+            format!("--proxy-gid '4294967295': {ids}"),
+        ),
+        (
+            ["-m", "TPROXY"],
+            "--istio-inbound-interception-mode 'TPROXY': REDIRECT is accepted".to_owned(),
+        ),
+        (
+            ["-b", "80,70000"],
+            format!("--istio-inbound-ports '80,70000': '70000' is wrong: {ports}; or * for all"),
+        ),
+        (
+            ["-d", "*"],
+            format!("--istio-local-exclude-ports '*': '*' is wrong: {ports}"),
+        ),
+        (
+            ["-q", "80-90"],
+            format!("--istio-outbound-ports '80-90': '80-90' is wrong: {ports}"),
+        ),
+        (
+            ["-o", "1, 2"],
+            format!("--istio-local-outbound-ports-exclude '1, 2': ' 2' is wrong: {ports}"),
+        ),
+        (
+            ["-i", "10.0.0.0/33"],
+            format!(
+                "--istio-service-cidr '10.0.0.0/33': '10.0.0.0/33' is wrong: {cidrs}; or * for all"
+            ),
+        ),
+        (
+            ["-x", "*"],
+            format!("--istio-service-exclude-cidr '*': '*' is wrong: {cidrs}"),
+        ),
+        (
+            ["--ipv6", "yes"],
+            "--ipv6 'yes': auto, on or off is accepted".to_owned(),
+        ),
+        (
+            ["--force-iptables-binary", "nftables"],
+            "--force-iptables-binary 'nftables': legacy or nft is accepted".to_owned(),
+        ),
+        (
+            ["--log_output_level", "default:loud"],
+            "--log_output_level 'default:loud': levels none, fatal, error, warn, info and debug \
+             are accepted"
+                .to_owned(),
+        ),
+    ] {
+        check_fault(&arguments, &expected);
+    }
+}
+
+#[test]
+fn an_ipv6_network_needs_ipv6() {
+    check_fault(
+        &["--ipv6", "off", "-i", "10.0.0.0/8,fd00::/8"],
+        "--istio-service-cidr '10.0.0.0/8,fd00::/8': only IPv4 CIDRs are accepted with --ipv6 off",
+    );
+}
+
+#[test]
+fn all_faults_come_at_once() {
+    let message = config(&["-p", "x", "-b", "y", "-i", "z", "--ipv6", "?"]).unwrap_err();
+    assert!(
+        message.starts_with("4 settings are wrong, nothing was applied:\n"),
+        "{message}"
+    );
+    assert_eq!(message.lines().count(), 5, "{message}");
+    assert_eq!(
+        config(&["--force-iptables-binary", "nft"]).unwrap().backend,
+        Some(Backend::Nft)
+    );
+}

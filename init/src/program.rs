@@ -1,0 +1,99 @@
+//! The programs of iptables: their names, and what their complaints mean.
+
+use crate::{Backend, rules::Family};
+
+/// How long another program may hold the lock of legacy iptables.
+pub const LOCK_SECONDS: u32 = 5;
+
+/// What every restore is given: keep foreign rules, and wait for the lock (nft has none).
+pub const RESTORE_ARGUMENTS: [&str; 2] = ["--noflush", "--wait=5"];
+
+/// What every save is given: the one table that we write.
+pub const SAVE_ARGUMENTS: [&str; 2] = ["-t", "nat"];
+
+/// The programs for one family and backend.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Tool {
+    /// The family whose table they handle.
+    pub family: Family,
+    /// The backend they speak to.
+    pub backend: Backend,
+}
+
+impl Tool {
+    /// The programs for a family and backend.
+    pub fn new(family: Family, backend: Backend) -> Self {
+        Self { family, backend }
+    }
+
+    /// The program that prints the rules.
+    pub fn save(self) -> &'static str {
+        match (self.family, self.backend) {
+            (Family::Ipv4, Backend::Nft) => "iptables-nft-save",
+            (Family::Ipv4, Backend::Legacy) => "iptables-legacy-save",
+            (Family::Ipv4, Backend::Plain) => "iptables-save",
+            (Family::Ipv6, Backend::Nft) => "ip6tables-nft-save",
+            (Family::Ipv6, Backend::Legacy) => "ip6tables-legacy-save",
+            (Family::Ipv6, Backend::Plain) => "ip6tables-save",
+        }
+    }
+
+    /// The program that changes the rules, in one commit.
+    pub fn restore(self) -> &'static str {
+        match (self.family, self.backend) {
+            (Family::Ipv4, Backend::Nft) => "iptables-nft-restore",
+            (Family::Ipv4, Backend::Legacy) => "iptables-legacy-restore",
+            (Family::Ipv4, Backend::Plain) => "iptables-restore",
+            (Family::Ipv6, Backend::Nft) => "ip6tables-nft-restore",
+            (Family::Ipv6, Backend::Legacy) => "ip6tables-legacy-restore",
+            (Family::Ipv6, Backend::Plain) => "ip6tables-restore",
+        }
+    }
+}
+
+/// What a program's complaint means for us.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Complaint {
+    /// The kernel refused for lack of privilege.
+    Privilege,
+    /// The kernel lacks the table, the backend or an extension that a rule needs.
+    Unsupported,
+    /// The lock was not free in time.
+    Locked,
+    /// The lock's file could not be made.
+    LockFile,
+    /// Anything else.
+    Other,
+}
+
+impl Complaint {
+    /// Reads the text that a failed program left.
+    pub fn of(text: &str) -> Self {
+        let says = |parts: &[&str]| parts.iter().any(|part| text.contains(part));
+        // The order matters: legacy iptables adds "do you need to insmod?" to many complaints.
+        if says(&["xtables lock", "Can't lock"]) {
+            Self::Locked
+        } else if says(&["lock file"]) {
+            Self::LockFile
+        } else if says(&[
+            "Permission denied",
+            "Operation not permitted",
+            "must be root",
+        ]) {
+            Self::Privilege
+        } else if says(&[
+            "Protocol not supported",
+            "Operation not supported",
+            "No such file or directory",
+            "Table does not exist",
+            "do you need to insmod",
+            "missing kernel module",
+            "Protocol not available",
+            "Module nf_tables not found",
+        ]) {
+            Self::Unsupported
+        } else {
+            Self::Other
+        }
+    }
+}

@@ -61,14 +61,18 @@ pub async fn bind(purpose: &'static str, address: SocketAddr) -> Result<TcpListe
 }
 
 /// Serves until the drain begins, then lets open requests finish.
+///
+/// Handlers may take the peer's address as `ConnectInfo<SocketAddr>`.
 pub async fn serve(listener: TcpListener, router: Router, mut drain: drain::Watch) {
     // The drain waits for open requests too, so a watch lives as long as they do.
     let held = drain.clone();
     let shutdown = async move { drain.started().await };
     // axum's serve never returns an error: it pauses and goes on when accept fails.
-    let _ = axum::serve(listener, router)
+    let service = router.into_make_service_with_connect_info::<SocketAddr>();
+    let _ = axum::serve(listener, service)
         .with_graceful_shutdown(shutdown)
         .await;
+    drop(held);
 }
 
 #[cfg(test)]

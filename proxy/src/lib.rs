@@ -1,1 +1,38 @@
-//! The sidecar proxy.
+//! The sidecar proxy: carries a pod's traffic.
+//!
+//! The data path:
+//!
+//! 1. The redirect leads a connection to 15001 (outbound) or 15006 (inbound). The kernel gives it to
+//!    one of the [`workers`], each a thread with its own runtime and sockets ([`listener`]).
+//! 2. [`connection`] owns it from here to its end. It asks for the original destination
+//!    ([`original_dst`]) and refuses the proxy itself ([`destination`]).
+//! 3. [`outbound`] goes there as it is; [`inbound`] from 127.0.0.6 or ::6, which the redirect lets
+//!    pass. [`connect`] bounds the wait and tells the causes of failure apart.
+//! 4. [`tcp`] passes the bytes both ways, by splice where there are many, until each side is done.
+//! 5. The [`ending`] is the one source of log, [`access_log`] and [`statistics`].
+//!
+//! Around it: [`sidecar`] starts, drains and ends the process; [`admin`] and [`health`] answer
+//! operators, the kubelet and Prometheus from [`metrics`]; [`client`] asks them.
+
+pub mod access_log;
+pub mod admin;
+pub mod arguments;
+pub mod client;
+pub mod config;
+pub mod connect;
+pub mod connection;
+pub mod destination;
+pub mod direction;
+pub mod ending;
+pub mod health;
+pub mod inbound;
+pub mod lifecycle;
+pub mod listener;
+pub mod metrics;
+pub mod original_dst;
+pub mod outbound;
+pub mod sidecar;
+pub mod statistics;
+pub mod stream;
+pub mod tcp;
+pub mod workers;

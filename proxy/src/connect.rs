@@ -1,0 +1,212 @@
+//! Makes the upstream connection, and tells the causes of failure apart.
+
+use std::{
+    fmt, io,
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
+
+use nix::sys::socket::{setsockopt, sockopt::IpBindAddressNoPort};
+use rustix::io::Errno;
+use socket2::{SockRef, TcpKeepalive};
+use tokio::{
+    net::{TcpSocket, TcpStream},
+    time::timeout,
+};
+
+use crate::direction::Direction;
+
+/// Notices a peer that is gone without a word in seven and a half minutes, where the kernel's
+/// default takes two hours; sends nothing while data flows.
+pub const KEEPALIVE: TcpKeepalive = TcpKeepalive::new()
+    .with_time(Duration::from_secs(300))
+    .with_interval(Duration::from_secs(30))
+    .with_retries(5);
+
+/// Where a connection goes and from which address.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Upstream {
+    /// Seen from the pod.
+    pub direction: Direction,
+    /// Where it goes.
+    pub address: SocketAddr,
+    /// The address it must come from; none: as the route says.
+    pub source: Option<IpAddr>,
+}
+
+/// Connects, within the time-out.
+///
+/// # Errors
+/// The cause, with the addresses.
+pub async fn connect(upstream: Upstream, within: Duration) -> Result<TcpStream, ConnectError> {
+    let failed = |cause| ConnectError { upstream, cause };
+    let socket = match upstream.address {
+        SocketAddr::V4(_) => TcpSocket::new_v4(),
+        SocketAddr::V6(_) => TcpSocket::new_v6(),
+    }
+    .map_err(|error| failed(Cause::of(error)))?;
+    if let Some(source) = upstream.source {
+        bind(&socket, source).map_err(|error| failed(Cause::of_bind(error, source)))?;
+    }
+    match timeout(within, socket.connect(upstream.address)).await {
+        Ok(Ok(stream)) => {
+            prepare(&stream).map_err(|error| failed(Cause::of(error)))?;
+            Ok(stream)
+        }
+        Ok(Err(error)) => Err(failed(Cause::of(error))),
+        Err(_) => Err(failed(Cause::TimedOut { within })),
+    }
+}
+
+fn bind(socket: &TcpSocket, source: IpAddr) -> io::Result<()> {
+    // The port is chosen when the destination is known, so that connections to different
+    // destinations may share one: else 28,000 connections would take all there are.
+    setsockopt(socket, IpBindAddressNoPort, &true)?;
+    socket.bind((source, 0).into())
+}
+
+fn prepare(stream: &TcpStream) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    SockRef::from(stream).set_tcp_keepalive(&KEEPALIVE)
+}
+
+/// An upstream connection that could not be made.
+#[derive(Debug)]
+pub struct ConnectError {
+    upstream: Upstream,
+    cause: Cause,
+}
+
+#[derive(Debug)]
+enum Cause {
+    Refused,
+    TimedOut { within: Duration },
+    NoAnswer,
+    HostUnreachable,
+    NetworkUnreachable,
+    NotPermitted,
+    Reset,
+    SourceMissing { source: IpAddr },
+    PortsExhausted,
+    DescriptorsExhausted,
+    MemoryExhausted,
+    Other(io::Error),
+}
+
+impl Cause {
+    fn of(error: io::Error) -> Self {
+        match Errno::from_io_error(&error) {
+            Some(Errno::CONNREFUSED) => Self::Refused,
+            Some(Errno::TIMEDOUT) => Self::NoAnswer,
+            Some(Errno::HOSTUNREACH) => Self::HostUnreachable,
+            Some(Errno::NETUNREACH) => Self::NetworkUnreachable,
+            Some(Errno::PERM | Errno::ACCESS) => Self::NotPermitted,
+            Some(Errno::CONNRESET) => Self::Reset,
+            Some(Errno::ADDRNOTAVAIL | Errno::ADDRINUSE) => Self::PortsExhausted,
+            Some(Errno::MFILE | Errno::NFILE) => Self::DescriptorsExhausted,
+            Some(Errno::NOBUFS | Errno::NOMEM) => Self::MemoryExhausted,
+            _ => Self::Other(error),
+        }
+    }
+
+    fn of_bind(error: io::Error, source: IpAddr) -> Self {
+        match Errno::from_io_error(&error) {
+            Some(Errno::ADDRNOTAVAIL) => Self::SourceMissing { source },
+            _ => Self::of(error),
+        }
+    }
+}
+
+impl ConnectError {
+    /// Whether the upstream did not answer in time.
+    pub fn is_time_out(&self) -> bool {
+        matches!(self.cause, Cause::TimedOut { .. } | Cause::NoAnswer)
+    }
+
+    /// Whether the fault is of this pod.
+    pub fn is_ours(&self) -> bool {
+        match self.cause {
+            Cause::Refused
+            | Cause::TimedOut { .. }
+            | Cause::NoAnswer
+            | Cause::HostUnreachable
+            | Cause::NetworkUnreachable
+            | Cause::Reset => false,
+            Cause::NotPermitted
+            | Cause::SourceMissing { .. }
+            | Cause::PortsExhausted
+            | Cause::DescriptorsExhausted
+            | Cause::MemoryExhausted
+            | Cause::Other(_) => true,
+        }
+    }
+
+    /// One token for machines.
+    pub fn token(&self) -> &'static str {
+        match self.cause {
+            Cause::Refused => "upstream_connect_refused",
+            Cause::TimedOut { .. } | Cause::NoAnswer => "upstream_connect_timeout",
+            Cause::HostUnreachable => "upstream_host_unreachable",
+            Cause::NetworkUnreachable => "upstream_network_unreachable",
+            Cause::NotPermitted => "upstream_connect_not_permitted",
+            Cause::Reset => "upstream_reset_while_connecting",
+            Cause::SourceMissing { .. } => "source_address_missing",
+            Cause::PortsExhausted => "local_ports_exhausted",
+            Cause::DescriptorsExhausted => "file_descriptors_exhausted",
+            Cause::MemoryExhausted => "socket_memory_exhausted",
+            Cause::Other(_) => "upstream_connect_failed",
+        }
+    }
+}
+
+impl fmt::Display for ConnectError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Upstream {
+            direction, address, ..
+        } = self.upstream;
+        write!(f, "connect to {address}: ")?;
+        match &self.cause {
+            Cause::Refused => match direction {
+                Direction::Inbound => f.write_str(
+                    "refused: no application in this pod listens on that port of that address",
+                ),
+                Direction::Outbound => f.write_str("refused: nothing listens on that port there"),
+            },
+            Cause::TimedOut { within } => write!(
+                f,
+                "no answer within {}: packets are dropped on the way (a network policy, a \
+                 firewall, a host that is gone)",
+                humantime::format_duration(*within)
+            ),
+            Cause::NoAnswer => f.write_str(
+                "no answer: packets are dropped on the way (a network policy, a firewall, a host \
+                 that is gone)",
+            ),
+            Cause::HostUnreachable => f.write_str(
+                "host unreachable: nobody has that address on its network, or a router or \
+                 firewall rejects it",
+            ),
+            Cause::NetworkUnreachable => {
+                f.write_str("network unreachable: this pod has no route there")
+            }
+            Cause::NotPermitted => f.write_str(
+                "not permitted: a firewall rule or policy of this pod's own network forbids it",
+            ),
+            Cause::Reset => f.write_str("reset by the other side before it was open"),
+            Cause::SourceMissing { source } => write!(
+                f,
+                "the source address {source} is missing in this pod: fairlead-init gives it to \
+                 the loopback interface (ip -6 address add {source}/128 dev lo)"
+            ),
+            Cause::PortsExhausted => {
+                f.write_str("no local port is free for it: too many connections to one address")
+            }
+            Cause::DescriptorsExhausted => f.write_str(
+                "the proxy is out of file descriptors: too many connections, or the container's \
+                 limit (nofile) is too low",
+            ),
+            Cause::MemoryExhausted => f.write_str("the kernel is out of memory for sockets"),
+            Cause::Other(error) => error.fmt(f),
+        }
+    }
+}

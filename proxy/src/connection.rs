@@ -1,0 +1,267 @@
+//! One captured connection, from accept to its line in the access log.
+
+use std::{
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant, SystemTime},
+};
+
+use fairlead_api::proxy_config;
+use tokio::{io::Interest, net::TcpStream, select};
+use tracing::{debug, warn};
+
+use crate::{
+    access_log::{AccessLog, Entry},
+    connect::{ConnectError, Upstream, connect},
+    destination::{self, CapturePorts, NotRedirected, canonical},
+    direction::{BLACK_HOLE_CLUSTER, Direction},
+    ending::{Ending, ResponseFlag},
+    inbound,
+    original_dst::Redirect,
+    outbound,
+    statistics::{Counter, DirectionStatistics, Statistics},
+    stream::Stream,
+    tcp::{self, Broken, Meter, PipePool},
+};
+
+/// What all connections of the process share.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Ports whose listeners take captured connections.
+    pub ports: CapturePorts,
+    /// How long an upstream may take to accept.
+    pub connect_timeout: Duration,
+    /// Which connections get a line in the access log.
+    pub access_log: proxy_config::AccessLog,
+    /// The form of the lines.
+    pub access_log_encoding: proxy_config::AccessLogEncoding,
+    /// Where connections were going.
+    pub redirect: Arc<dyn Redirect>,
+}
+
+/// What the connections of one worker share.
+#[derive(Debug)]
+pub struct Shared {
+    /// Of the process.
+    pub settings: Settings,
+    /// Counters of this worker.
+    pub statistics: Arc<Statistics>,
+    /// Pipes of this worker.
+    pub pipes: PipePool,
+    /// Where lines go.
+    pub access_log: AccessLog,
+}
+
+/// Carries one connection to its end.
+pub async fn serve(shared: Arc<Shared>, direction: Direction, tcp: TcpStream, peer: SocketAddr) {
+    let mut connection = Connection::accepted(shared, direction, canonical(peer));
+    let ending = connection.carry(Stream::new(tcp)).await;
+    connection.ended(&ending);
+}
+
+/// What is known of a connection so far; tells it when it ends, even if it is dropped before.
+struct Connection {
+    shared: Arc<Shared>,
+    direction: Direction,
+    start: SystemTime,
+    since: Instant,
+    cluster: &'static str,
+    peer: SocketAddr,
+    destination: SocketAddr,
+    upstream_host: Option<SocketAddr>,
+    upstream_local: Option<SocketAddr>,
+    received: Counter,
+    sent: Counter,
+    opened: bool,
+    told: bool,
+}
+
+impl Connection {
+    fn accepted(shared: Arc<Shared>, direction: Direction, peer: SocketAddr) -> Self {
+        shared.statistics.of(direction).accepted.add(1);
+        Self {
+            shared,
+            direction,
+            start: SystemTime::now(),
+            since: Instant::now(),
+            cluster: direction.cluster(),
+            peer,
+            // Until it is known.
+            destination: peer,
+            upstream_host: None,
+            upstream_local: None,
+            received: Counter::default(),
+            sent: Counter::default(),
+            opened: false,
+            told: false,
+        }
+    }
+
+    async fn carry(&mut self, mut downstream: Stream) -> Ending {
+        let upstream = match self.route(downstream.tcp()) {
+            Ok(upstream) => upstream,
+            Err(reason) => {
+                self.cluster = BLACK_HOLE_CLUSTER;
+                return Ending::NotRedirected(reason);
+            }
+        };
+        let address = upstream.address;
+        self.destination = address;
+        self.upstream_host = Some(address);
+        let connected = select! {
+            connected = self.connect(upstream) => connected,
+            () = reset(downstream.tcp()) => return Ending::GaveUp { upstream: address },
+        };
+        let mut upstream = match connected {
+            Ok(tcp) => Stream::new(tcp),
+            Err(error) => return Ending::ConnectFailed(error),
+        };
+        self.upstream_local = upstream.tcp().local_addr().ok();
+        self.opened = true;
+        self.statistics().opened.count(None);
+        match self.pass(&mut downstream, &mut upstream).await {
+            Ok(()) => {
+                downstream.close();
+                upstream.close();
+                Ending::Completed
+            }
+            Err(Broken::Upstream(source)) => Ending::UpstreamBroke {
+                upstream: address,
+                source,
+            },
+            Err(Broken::Downstream(source)) => Ending::DownstreamBroke {
+                downstream: self.peer,
+                source,
+            },
+        }
+    }
+
+    /// Decides where the connection goes.
+    fn route(&mut self, downstream: &TcpStream) -> Result<Upstream, NotRedirected> {
+        let redirect = &self.shared.settings.redirect;
+        let local = match downstream.local_addr() {
+            Ok(local) => local,
+            Err(source) => {
+                let local = self.destination;
+                return Err(NotRedirected::Unknown { local, source });
+            }
+        };
+        self.destination = canonical(local);
+        let destination = destination::decide(
+            redirect.original_dst(downstream),
+            local,
+            self.shared.settings.ports,
+            |address| redirect.is_local(address),
+        )?;
+        Ok(match self.direction {
+            Direction::Inbound => inbound::upstream(destination),
+            Direction::Outbound => outbound::upstream(destination),
+        })
+    }
+
+    async fn connect(&self, upstream: Upstream) -> Result<TcpStream, ConnectError> {
+        let cluster = &self.statistics().cluster;
+        cluster.begun.add(1);
+        let connected = connect(upstream, self.shared.settings.connect_timeout).await;
+        if let Err(error) = &connected {
+            cluster.connect_failed.add(1);
+            if error.is_time_out() {
+                cluster.connect_timed_out.add(1);
+            }
+        }
+        connected
+    }
+
+    async fn pass(&self, downstream: &mut Stream, upstream: &mut Stream) -> Result<(), Broken> {
+        let cluster = &self.statistics().cluster;
+        let received = Meter {
+            connection: &self.received,
+            cluster: &cluster.sent_bytes,
+        };
+        let sent = Meter {
+            connection: &self.sent,
+            cluster: &cluster.received_bytes,
+        };
+        tcp::pass(downstream, upstream, &self.shared.pipes, received, sent).await
+    }
+
+    fn statistics(&self) -> &DirectionStatistics {
+        self.shared.statistics.of(self.direction)
+    }
+
+    fn ended(mut self, ending: &Ending) {
+        self.tell(ending);
+    }
+
+    /// The one place that a connection's end is counted and written.
+    fn tell(&mut self, ending: &Ending) {
+        self.told = true;
+        let flag = ending.flag();
+        let statistics = self.statistics();
+        statistics.ended.add(1);
+        if self.upstream_host.is_some() {
+            statistics.cluster.ended.add(1);
+        } else {
+            statistics.black_holed.add(1);
+        }
+        if !self.opened {
+            statistics.opened.count(flag);
+        }
+        statistics.closed.count(flag);
+        let listener = self.direction.listener();
+        if ending.is_ours() {
+            warn!(listener, downstream = %self.peer, "{ending}");
+        } else {
+            debug!(listener, downstream = %self.peer, "{ending}");
+        }
+        if self.is_logged(flag) {
+            self.write(ending, flag);
+        }
+    }
+
+    fn is_logged(&self, flag: Option<ResponseFlag>) -> bool {
+        match self.shared.settings.access_log {
+            proxy_config::AccessLog::All => true,
+            proxy_config::AccessLog::Failures => flag.is_some(),
+            proxy_config::AccessLog::Off => false,
+        }
+    }
+
+    fn write(&self, ending: &Ending, flag: Option<ResponseFlag>) {
+        let words = flag.map(|_| ending.to_string());
+        let entry = Entry {
+            start: self.start,
+            duration: self.since.elapsed(),
+            flag,
+            details: ending.details(),
+            failure: words.as_deref(),
+            bytes_received: self.received.value(),
+            bytes_sent: self.sent.value(),
+            upstream_host: self.upstream_host,
+            cluster: self.cluster,
+            upstream_local: self.upstream_local,
+            downstream_local: self.destination,
+            downstream_remote: self.peer,
+        };
+        let line = entry.line(self.shared.settings.access_log_encoding);
+        self.shared.access_log.write(line);
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        if !self.told {
+            self.tell(&Ending::Cut);
+        }
+    }
+}
+
+/// Returns when the peer has reset the connection; an end of its data is none.
+async fn reset(tcp: &TcpStream) {
+    // An error here means that the runtime is gone, which drops this future too.
+    while let Ok(ready) = tcp.ready(Interest::ERROR).await {
+        if ready.is_error() {
+            return;
+        }
+    }
+}

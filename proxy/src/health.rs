@@ -1,0 +1,82 @@
+//! The ports that the kubelet and Prometheus reach from outside of the pod: 15021, 15020, 15090.
+
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
+
+use axum::{
+    Router,
+    extract::{ConnectInfo, Query, State},
+    http::StatusCode,
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+
+use crate::{
+    admin::{Admin, stats},
+    destination::canonical,
+    lifecycle::Stop,
+};
+
+/// 15021: readiness.
+pub fn health(admin: Arc<Admin>) -> Router {
+    Router::new()
+        .route("/healthz/ready", get(ready))
+        .with_state(admin)
+}
+
+/// 15090: the proxy's metrics.
+pub fn metrics(admin: Arc<Admin>) -> Router {
+    Router::new()
+        .route("/stats/prometheus", get(prometheus))
+        .route("/metrics", get(prometheus))
+        .with_state(admin)
+}
+
+/// 15020: both, and what only the pod itself may ask.
+pub fn status(admin: Arc<Admin>) -> Router {
+    Router::new()
+        .route("/quitquitquit", post(quit))
+        .route("/drain", post(drain))
+        .with_state(admin.clone())
+        .merge(health(admin.clone()))
+        .merge(metrics(admin))
+}
+
+async fn ready(State(admin): State<Arc<Admin>>) -> Response {
+    let pending = admin.sources.lifecycle.readiness().pending();
+    if pending.is_empty() {
+        return StatusCode::OK.into_response();
+    }
+    let words = format!("not ready: waiting for {}\n", pending.join(", "));
+    (StatusCode::SERVICE_UNAVAILABLE, words).into_response()
+}
+
+async fn prometheus(
+    State(admin): State<Arc<Admin>>,
+    Query(parameters): Query<BTreeMap<String, String>>,
+) -> Response {
+    stats::prometheus(&admin.sources, &parameters)
+}
+
+async fn quit(
+    State(admin): State<Arc<Admin>>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+) -> Response {
+    from_the_pod(peer, || admin.sources.lifecycle.stop(Stop::Gracefully))
+}
+
+async fn drain(
+    State(admin): State<Arc<Admin>>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+) -> Response {
+    from_the_pod(peer, || admin.sources.lifecycle.drain())
+}
+
+/// The port is open to the network, but ending the proxy is for the pod alone.
+fn from_the_pod(peer: SocketAddr, deed: impl FnOnce()) -> Response {
+    if !canonical(peer).ip().is_loopback() {
+        let words = "Only requests from localhost are allowed\n";
+        return (StatusCode::FORBIDDEN, words).into_response();
+    }
+    deed();
+    "OK\n".into_response()
+}

@@ -1,0 +1,55 @@
+//! Workloads that several tests deploy.
+
+/// A client that waits for `kubectl exec`.
+pub const CLIENT: &str = "
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: client}
+spec:
+  selector:
+    matchLabels: {app: client}
+  template:
+    metadata:
+      labels: {app: client}
+    spec:
+      automountServiceAccountToken: false
+      terminationGracePeriodSeconds: 1
+      containers:
+      - name: client
+        image: fairlead/testapp:dev
+        imagePullPolicy: IfNotPresent
+        args: [sleep]
+";
+
+/// A server of HTTP and of a server-first protocol, with its Service.
+pub const SERVER: &str = "
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: server}
+spec:
+  selector:
+    matchLabels: {app: server}
+  template:
+    metadata:
+      labels: {app: server}
+    spec:
+      automountServiceAccountToken: false
+      terminationGracePeriodSeconds: 1
+      containers:
+      - name: server
+        image: fairlead/testapp:dev
+        imagePullPolicy: IfNotPresent
+        args: [serve]
+        readinessProbe:
+          tcpSocket: {port: 8080}
+          periodSeconds: 1
+---
+apiVersion: v1
+kind: Service
+metadata: {name: server}
+spec:
+  selector: {app: server}
+  ports:
+  - {name: http, port: 80, targetPort: 8080}
+  - {name: tcp-greeting, port: 9000, targetPort: 9000}
+";

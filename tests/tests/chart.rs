@@ -1,5 +1,7 @@
 //! The chart's life: refused values, upgrade, drift, uninstall. Runs last, for it removes the installation.
 
+#![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
 use fairlead_tests::kube::{
     RELEASE, RELEASE_NAMESPACE, chart, helm, install, install_arguments, kubectl, object, try_helm,
     try_kubectl, until,

@@ -1,5 +1,7 @@
 //! What a user sees on a real cluster with the chart installed by Helm.
 
+#![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
 use fairlead_tests::kube::workloads::{CLIENT, SERVER};
 use fairlead_tests::kube::{
     RELEASE, RELEASE_NAMESPACE, TestNamespace, container_process, helm, install, kubectl_with,

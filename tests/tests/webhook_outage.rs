@@ -1,5 +1,7 @@
 //! Pods are created while replicas of the webhook end, gracefully and not.
 
+#![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
 use std::{
     ops::ControlFlow,
     process::Command,

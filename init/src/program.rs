@@ -97,3 +97,53 @@ impl Complaint {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Complaint, LOCK_SECONDS, RESTORE_ARGUMENTS};
+
+    #[test]
+    fn the_lock_is_waited_for_as_long_as_messages_say() {
+        assert!(RESTORE_ARGUMENTS.contains(&format!("--wait={LOCK_SECONDS}").as_str()));
+    }
+
+    #[test]
+    fn each_complaint_is_understood() {
+        for (text, expected) in [
+            (
+                "Could not fetch rule set generation id: Permission denied (you must be root)",
+                Complaint::Privilege,
+            ),
+            (
+                "can't initialize iptables table `nat': Permission denied (you must be root)\n\
+                 Perhaps iptables or your kernel needs to be upgraded.",
+                Complaint::Privilege,
+            ),
+            (
+                "can't initialize iptables table `nat': Table does not exist (do you need to \
+                 insmod?)",
+                Complaint::Unsupported,
+            ),
+            (
+                "Failed to initialize nft: Protocol not supported",
+                Complaint::Unsupported,
+            ),
+            (
+                "Extension owner revision 0 not supported, missing kernel module?",
+                Complaint::Unsupported,
+            ),
+            (
+                "Another app is currently holding the xtables lock. Stopped waiting after 5s.",
+                Complaint::Locked,
+            ),
+            (
+                "Fatal: can't open lock file /run/xtables.lock: Read-only file system",
+                Complaint::LockFile,
+            ),
+            ("line 7 failed", Complaint::Other),
+            ("", Complaint::Other),
+        ] {
+            assert_eq!(Complaint::of(text), expected, "{text}");
+        }
+    }
+}

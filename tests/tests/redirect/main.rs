@@ -1,0 +1,7 @@
+//! `fairlead-init` in real network namespaces: the rules that it installs, and what they do to
+//! real packets of real users.
+
+mod faults;
+mod packets;
+mod pod;
+mod rules;

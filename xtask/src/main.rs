@@ -1,2 +1,56 @@
-//! Builds, tests, demonstrates and measures Fairlead.
-fn main() {}
+//! Builds, tests, demonstrates and measures Fairlead: `cargo xtask VERB`.
+
+mod cache;
+mod cluster;
+mod command;
+mod images;
+mod packages;
+mod progress;
+mod tools;
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+use crate::cluster::verbs::ClusterVerb;
+
+#[derive(Parser)]
+#[command(
+    name = "cargo xtask",
+    about = "Builds, tests, demonstrates and measures Fairlead"
+)]
+struct Arguments {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// The real one-node Kubernetes that the demo and the tests run on
+    #[command(subcommand)]
+    Cluster(ClusterVerb),
+}
+
+fn main() -> ExitCode {
+    match run(Arguments::parse().verb) {
+        Ok(code) => code,
+        Err(error) => {
+            progress::fail(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(verb: Verb) -> Result<ExitCode> {
+    match verb {
+        Verb::Cluster(verb) => verb.run(),
+    }
+}
+
+/// The root of the checkout this program was built from.
+fn checkout() -> &'static Path {
+    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+    package.parent().unwrap_or(package)
+}

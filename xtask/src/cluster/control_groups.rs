@@ -1,0 +1,197 @@
+//! The control group that holds all of a cluster's containers, in both layouts of the kernel.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+
+use super::process::{self, Process};
+
+/// What the kubelet wants to limit; a version 2 group has only what its parent hands down.
+const CONTROLLERS: [&str; 5] = ["cpuset", "cpu", "io", "memory", "pids"];
+
+/// Makes the group in every hierarchy the kubelet looks at.
+pub(crate) fn create(group: &str) -> Result<()> {
+    let hierarchies = hierarchies()?;
+    if hierarchies.is_empty() {
+        bail!(
+            "no control groups are mounted under /sys/fs/cgroup; the kubelet cannot work without"
+        );
+    }
+    for Hierarchy { root, unified } in hierarchies {
+        let directory = root.join(group);
+        if unified {
+            delegate(&root)?;
+        }
+        fs::create_dir_all(&directory)
+            .with_context(|| format!("create the control group {}", directory.display()))?;
+        if unified {
+            delegate(&directory)?;
+        } else {
+            // A new cpuset is empty, and nothing can run in it.
+            for file in ["cpuset.cpus", "cpuset.mems"] {
+                copy_if_there(&root.join(file), &directory.join(file))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Kills every process in the group and removes it.
+pub(crate) fn delete(group: &str) -> Result<()> {
+    let directories: Vec<PathBuf> = hierarchies()?
+        .into_iter()
+        .map(|hierarchy| hierarchy.root.join(group))
+        .filter(|path| path.is_dir())
+        .collect();
+    // A process may fork while the list is read, so look until none is left.
+    loop {
+        let mut processes = Vec::new();
+        for directory in &directories {
+            processes.extend(members(directory)?);
+        }
+        if processes.is_empty() {
+            break;
+        }
+        process::kill(&processes)?;
+    }
+    directories
+        .iter()
+        .try_for_each(|directory| remove(directory))
+}
+
+struct Hierarchy {
+    root: PathBuf,
+    unified: bool,
+}
+
+fn hierarchies() -> Result<Vec<Hierarchy>> {
+    let mounts = fs::read_to_string("/proc/self/mounts").context("read /proc/self/mounts")?;
+    Ok(parse(&mounts))
+}
+
+/// Beside version 1 hierarchies a version 2 one has no controllers, and the kubelet ignores it.
+fn parse(mounts: &str) -> Vec<Hierarchy> {
+    let of_type = |wanted: &str, unified: bool| {
+        let mut found: Vec<Hierarchy> = Vec::new();
+        for line in mounts.lines() {
+            let mut fields = line.split(' ').skip(1);
+            let (Some(root), Some(kind)) = (fields.next(), fields.next()) else {
+                continue;
+            };
+            if kind == wanted && root.starts_with("/sys/fs/cgroup") {
+                found.push(Hierarchy {
+                    root: root.into(),
+                    unified,
+                });
+            }
+        }
+        found
+    };
+    let first = of_type("cgroup", false);
+    if first.is_empty() {
+        of_type("cgroup2", true)
+    } else {
+        first
+    }
+}
+
+fn delegate(directory: &Path) -> Result<()> {
+    let available = fs::read_to_string(directory.join("cgroup.controllers"))
+        .with_context(|| format!("read the controllers of {}", directory.display()))?;
+    for controller in available
+        .split_whitespace()
+        .filter(|controller| CONTROLLERS.contains(controller))
+    {
+        let file = directory.join("cgroup.subtree_control");
+        fs::write(&file, format!("+{controller}")).with_context(|| {
+            format!(
+                "hand the {controller} controller down in {} (inside a container? then this group must hold no processes)",
+                file.display()
+            )
+        })?;
+    }
+    Ok(())
+}
+
+fn copy_if_there(from: &Path, to: &Path) -> Result<()> {
+    if !from.exists() {
+        return Ok(());
+    }
+    let value = fs::read_to_string(from).with_context(|| format!("read {}", from.display()))?;
+    fs::write(to, value.trim()).with_context(|| format!("write {}", to.display()))
+}
+
+/// The processes in the group and the groups below. Groups come and go meanwhile, so what vanished holds none.
+fn members(directory: &Path) -> Result<Vec<Process>> {
+    let listed = fs::read_to_string(directory.join("cgroup.procs")).unwrap_or_default();
+    let mut found: Vec<Process> = listed
+        .lines()
+        .filter_map(|id| id.parse().ok())
+        .filter_map(Process::with_id)
+        .collect();
+    for child in subdirectories(directory) {
+        found.extend(members(&child)?);
+    }
+    Ok(found)
+}
+
+fn remove(directory: &Path) -> Result<()> {
+    for child in subdirectories(directory) {
+        remove(&child)?;
+    }
+    match fs::remove_dir(directory) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("remove the control group {}", directory.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn subdirectories(directory: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(directory) else {
+        return Vec::new();
+    };
+    entries
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(|path| path.is_dir())
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(mounts: &str, expected: &[(&str, bool)]) {
+        let parsed = parse(mounts);
+        let found: Vec<_> = parsed
+            .iter()
+            .map(|hierarchy| (hierarchy.root.to_str().unwrap(), hierarchy.unified))
+            .collect();
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn unified_layout_is_one_hierarchy() {
+        check(
+            "cgroup2 /sys/fs/cgroup cgroup2 rw 0 0\ntmpfs /tmp tmpfs rw 0 0",
+            &[("/sys/fs/cgroup", true)],
+        );
+    }
+
+    #[test]
+    fn version_1_hierarchies_win_over_a_unified_one_beside_them() {
+        let mounts = "cgroup /sys/fs/cgroup/cpu cgroup rw,cpu 0 0\n\
+                      cgroup /sys/fs/cgroup/memory cgroup rw,memory 0 0\n\
+                      cgroup2 /sys/fs/cgroup/unified cgroup2 rw 0 0";
+        check(
+            mounts,
+            &[
+                ("/sys/fs/cgroup/cpu", false),
+                ("/sys/fs/cgroup/memory", false),
+            ],
+        );
+    }
+}

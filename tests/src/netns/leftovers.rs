@@ -6,6 +6,8 @@ use std::{
     process::{Command, Stdio},
 };
 
+use rustix::process::{Pid, Signal};
+
 /// Starts every name, so that nobody else's namespace is ever taken for ours.
 const PREFIX: &str = "fairlead-test";
 
@@ -47,13 +49,19 @@ pub(super) fn delete(name: &str) {
 }
 
 fn end_processes(name: &str) {
-    for word in quietly(&["netns", "pids", name]).split_whitespace() {
-        let Some(pid) = word.parse().ok().and_then(rustix::process::Pid::from_raw) else {
-            continue;
-        };
+    for id in processes(name) {
+        let pid = i32::try_from(id).ok().and_then(Pid::from_raw);
         // A process that has ended since is what we want.
-        let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+        let _ = pid.map(|pid| rustix::process::kill_process(pid, Signal::KILL));
     }
+}
+
+/// The processes inside a namespace.
+pub(super) fn processes(name: &str) -> Vec<u32> {
+    let ids = quietly(&["netns", "pids", name]);
+    ids.split_whitespace()
+        .filter_map(|word| word.parse().ok())
+        .collect()
 }
 
 fn quietly(arguments: &[&str]) -> String {

@@ -1,10 +1,12 @@
 use std::{
     io::{Read, Write},
     net::TcpStream,
+    path::Path,
     process::Command,
 };
 
-use super::{Arrivals, Namespace, User};
+use super::{Arrivals, DIRECTORY, Namespace, User, leftovers};
+use crate::wait;
 
 #[test]
 #[ignore = "needs root"]
@@ -49,4 +51,26 @@ fn a_dropped_namespace_is_gone() {
     assert!(path.exists());
     drop(namespace);
     assert!(!path.exists());
+}
+
+#[test]
+#[ignore = "needs root"]
+fn what_a_killed_run_left_is_removed_with_its_processes() {
+    let mut ended = Command::new("true").spawn().expect("true");
+    ended.wait().expect("the end of true");
+    let name = leftovers::name(ended.id(), 0);
+    super::ip(&["netns", "add", &name]);
+    let mut left = Command::new("ip")
+        .args(["netns", "exec", &name, "sleep", "1000"])
+        .spawn()
+        .expect("a process in the namespace");
+    wait::until("the process to be inside", || {
+        leftovers::processes(&name)
+            .contains(&left.id())
+            .then_some(())
+    });
+
+    leftovers::sweep();
+    assert!(!left.wait().expect("the end of sleep").success());
+    assert!(!Path::new(DIRECTORY).join(&name).exists());
 }

@@ -8,7 +8,8 @@
 //! iptables-save ─▶ installed (text) ──────────┘
 //! ```
 //!
-//! Everything but [`apply`] and [`address`] is plain functions of plain values.
+//! Only [`apply`], [`address`], [`capability`] and [`log`] touch the system; the rest is plain
+//! functions of plain values.
 //!
 //! - [`flags`], [`config`]: Istio's flags, all faults at once
 //! - [`rules`]: the rules as data, per family

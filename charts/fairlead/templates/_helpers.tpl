@@ -1,0 +1,56 @@
+{{/* The ending of each object's name: empty for the default revision. */}}
+{{- define "fairlead.suffix" -}}
+{{- with .Values.revision }}-{{ . }}{{ end -}}
+{{- end -}}
+
+{{- define "fairlead.webhook" -}}
+fairlead-webhook{{ include "fairlead.suffix" . }}
+{{- end -}}
+
+{{- define "fairlead.configuration" -}}
+fairlead-sidecar-injector{{ include "fairlead.suffix" . }}
+{{- end -}}
+
+{{- define "fairlead.secret" -}}
+fairlead-webhook-ca{{ include "fairlead.suffix" . }}
+{{- end -}}
+
+{{- define "fairlead.check" -}}
+fairlead-check{{ include "fairlead.suffix" . }}
+{{- end -}}
+
+{{/* What selects the webhook's pods; a Deployment cannot change it. */}}
+{{- define "fairlead.selector" -}}
+app.kubernetes.io/name: fairlead
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/component: webhook
+{{- end -}}
+
+{{- define "fairlead.labels" -}}
+{{ include "fairlead.selector" . }}
+app.kubernetes.io/part-of: fairlead
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version | replace "+" "_" }}
+istio.io/rev: {{ .Values.revision | default "default" }}
+{{- end -}}
+
+{{- define "fairlead.image" -}}
+{{ .image.repository }}:{{ .image.tag | default .chart.AppVersion }}
+{{- end -}}
+
+{{- define "fairlead.containerSecurity" -}}
+allowPrivilegeEscalation: false
+capabilities:
+  drop: [ALL]
+privileged: false
+readOnlyRootFilesystem: true
+{{- end -}}
+
+{{- define "fairlead.podSecurity" -}}
+runAsNonRoot: true
+runAsUser: 65532
+runAsGroup: 65532
+seccompProfile:
+  type: RuntimeDefault
+{{- end -}}

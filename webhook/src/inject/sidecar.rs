@@ -1,0 +1,162 @@
+//! The proxy's container and its volume.
+
+use std::collections::BTreeMap;
+
+use fairlead_api::{
+    names::{POD_INFO_PATH, POD_INFO_VOLUME, PROXY_CONTAINER, PROXY_ID, env},
+    ports,
+    values::Quantity,
+};
+use serde_json::{Value, json};
+
+use super::Plan;
+
+/// The container as it is wanted.
+pub(super) fn container(plan: &Plan<'_>) -> Value {
+    let level = plan.wishes.log_level.unwrap_or(plan.settings.log_level);
+    let domain = format!(
+        "$({}).svc.{}",
+        env::POD_NAMESPACE,
+        plan.settings.cluster_domain
+    );
+    let mut container = json!({
+        "name": PROXY_CONTAINER,
+        "command": ["/usr/local/bin/fairlead-proxy"],
+        "args": ["sidecar", "--domain", domain, "--proxyLogLevel", level.to_string()],
+        "env": environment(plan),
+        "ports": [{
+            "containerPort": ports::PROXY_METRICS,
+            "name": "http-envoy-prom",
+            "protocol": "TCP",
+        }],
+        // The application starts when the proxy is ready, so this one asks often; it gives up after
+        // ten minutes, as Istio's does.
+        "startupProbe": probe(1, 600),
+        "readinessProbe": probe(15, 4),
+        "securityContext": {
+            "allowPrivilegeEscalation": false,
+            "capabilities": { "drop": ["ALL"] },
+            "privileged": false,
+            "readOnlyRootFilesystem": true,
+            "runAsGroup": PROXY_ID,
+            "runAsNonRoot": true,
+            "runAsUser": PROXY_ID,
+            "seccompProfile": { "type": "RuntimeDefault" },
+        },
+        "volumeMounts": [{ "mountPath": POD_INFO_PATH, "name": POD_INFO_VOLUME }],
+    });
+    if plan.native {
+        container["restartPolicy"] = json!("Always");
+    }
+    image_and_resources(&mut container, plan);
+    container
+}
+
+/// The volume in which the proxy reads the pod's labels and annotations.
+pub(super) fn volume() -> Value {
+    let item = |path: &str| json!({ "path": path, "fieldRef": field(&format!("metadata.{path}")) });
+    json!({
+        "name": POD_INFO_VOLUME,
+        "downwardAPI": { "items": [item("labels"), item("annotations")] },
+    })
+}
+
+/// What both containers have in common.
+pub(super) fn image_and_resources(container: &mut Value, plan: &Plan<'_>) {
+    let image = plan.wishes.image.as_ref().unwrap_or(&plan.settings.image);
+    container["image"] = json!(image.as_str());
+    if let Some(policy) = plan.settings.image_pull_policy {
+        container["imagePullPolicy"] = json!(policy.as_str());
+    }
+    let (requests, limits) = resources(plan);
+    let texts = |quantities: &BTreeMap<&str, &Quantity>| -> Value {
+        quantities
+            .iter()
+            .map(|(name, quantity)| (*name, quantity.as_str()))
+            .collect()
+    };
+    for (field, quantities) in [("requests", requests), ("limits", limits)] {
+        if !quantities.is_empty() {
+            container["resources"][field] = texts(&quantities);
+        }
+    }
+}
+
+type Quantities<'a> = BTreeMap<&'a str, &'a Quantity>;
+
+/// Requests and limits: the mesh's, or those of the pod's annotations, never a mix.
+fn resources<'a>(plan: &Plan<'a>) -> (Quantities<'a>, Quantities<'a>) {
+    if plan.wishes.sets_resources() {
+        let own = |cpu: &'a Option<Quantity>, memory: &'a Option<Quantity>| {
+            let pairs = [("cpu", cpu), ("memory", memory)].into_iter();
+            pairs
+                .filter_map(|(name, quantity)| Some((name, quantity.as_ref()?)))
+                .collect()
+        };
+        let wishes = plan.wishes;
+        return (
+            own(&wishes.cpu_request, &wishes.memory_request),
+            own(&wishes.cpu_limit, &wishes.memory_limit),
+        );
+    }
+    let mesh = |quantities: &'a BTreeMap<String, Quantity>| {
+        quantities
+            .iter()
+            .map(|(name, quantity)| (name.as_str(), quantity))
+            .collect()
+    };
+    let resources = &plan.settings.resources;
+    (mesh(&resources.requests), mesh(&resources.limits))
+}
+
+/// What the proxy reads. An empty value is left out: the API server drops it anyway.
+fn environment(plan: &Plan<'_>) -> Vec<Value> {
+    let settings = plan.settings;
+    let from =
+        |name: &str, path: &str| json!({ "name": name, "valueFrom": { "fieldRef": field(path) } });
+    let meta = |name: &str| format!("{}{name}", env::META_PREFIX);
+    let mut environment = vec![
+        from(env::POD_NAME, "metadata.name"),
+        from(env::POD_NAMESPACE, "metadata.namespace"),
+        from(env::INSTANCE_IP, "status.podIP"),
+        from(env::SERVICE_ACCOUNT, "spec.serviceAccountName"),
+    ];
+    // Without a limit this would be the node's CPUs, which are not the proxy's to take.
+    if resources(plan).1.contains_key("cpu") {
+        environment.push(json!({
+            "name": env::CPU_LIMIT,
+            "valueFrom": { "resourceFieldRef": { "resource": "limits.cpu" } },
+        }));
+    }
+    let proxy_config = serde_json::to_string(&settings.proxy_config)
+        .expect("the proxy's configuration has a JSON form");
+    let values = [
+        (env::PROXY_CONFIG.to_owned(), proxy_config),
+        (meta("APP_CONTAINERS"), plan.app_containers.join(",")),
+        (meta("CLUSTER_ID"), settings.cluster_id.clone()),
+        (meta("INTERCEPTION_MODE"), "REDIRECT".to_owned()),
+        (meta("MESH_ID"), settings.mesh_id.clone()),
+        (meta("OWNER"), plan.workload.owner()),
+        (meta("WORKLOAD_NAME"), plan.workload.name.clone()),
+    ];
+    for (name, value) in values {
+        if !value.is_empty() {
+            environment.push(json!({ "name": name, "value": value }));
+        }
+    }
+    environment.push(from(&meta("NODE_NAME"), "spec.nodeName"));
+    environment
+}
+
+fn probe(period_seconds: u32, failure_threshold: u32) -> Value {
+    json!({
+        "httpGet": { "path": "/healthz/ready", "port": ports::HEALTH },
+        "periodSeconds": period_seconds,
+        "timeoutSeconds": 3,
+        "failureThreshold": failure_threshold,
+    })
+}
+
+fn field(path: &str) -> Value {
+    json!({ "fieldPath": path })
+}

@@ -1,0 +1,138 @@
+//! JSON Patch from a pod to the injected pod.
+//!
+//! Injection adds and never takes away, so one kind of operation is enough: `add`, which also
+//! replaces the value of a member that exists. Elements that are new in a list are inserted where
+//! they belong and the others are not mentioned, so that what another webhook does to those in the
+//! meantime is not undone.
+
+use json_patch::{AddOperation, Patch, PatchOperation, jsonptr::PointerBuf};
+use serde_json::Value;
+
+/// The operations that turn `from` into `to`.
+///
+/// `to` has everything that `from` has; a member that only `from` has stays.
+pub fn additions(from: &Value, to: &Value) -> Patch {
+    let mut operations = Vec::new();
+    add(&mut operations, &mut PointerBuf::new(), from, to);
+    Patch(operations)
+}
+
+fn add(operations: &mut Vec<PatchOperation>, path: &mut PointerBuf, from: &Value, to: &Value) {
+    match (from, to) {
+        (Value::Object(from), Value::Object(to)) => {
+            for (member, value) in to {
+                path.push_back(member.as_str());
+                match from.get(member) {
+                    Some(present) => add(operations, path, present, value),
+                    None => operations.push(operation(path, value)),
+                }
+                path.pop_back();
+            }
+        }
+        (Value::Array(from), Value::Array(to)) if is_kept_in_order(from, to) => {
+            let mut rest = from.iter().peekable();
+            for (index, element) in to.iter().enumerate() {
+                path.push_back(index);
+                match rest.next_if(|present| is_same(present, element)) {
+                    Some(present) => add(operations, path, present, element),
+                    None => operations.push(operation(path, element)),
+                }
+                path.pop_back();
+            }
+        }
+        (from, to) if from == to => {}
+        (_, to) => operations.push(operation(path, to)),
+    }
+}
+
+fn operation(path: &PointerBuf, value: &Value) -> PatchOperation {
+    PatchOperation::Add(AddOperation {
+        path: path.clone(),
+        value: value.clone(),
+    })
+}
+
+/// Whether each element of `from` is found again in `to`, in the same order.
+fn is_kept_in_order(from: &[Value], to: &[Value]) -> bool {
+    let mut rest = from.iter().peekable();
+    for element in to {
+        rest.next_if(|present| is_same(present, element));
+    }
+    rest.next().is_none()
+}
+
+/// Whether two elements of a list are one and the same, perhaps changed: objects by the field that
+/// names them in the Kubernetes API, everything else by value.
+fn is_same(one: &Value, other: &Value) -> bool {
+    // The first that an element has: a mount and a port may have a name too, which is not unique.
+    const KEYS: [&str; 4] = ["mountPath", "containerPort", "name", "path"];
+    let key = KEYS.into_iter().find(|key| one.get(key).is_some());
+    one == other || key.is_some_and(|key| one.get(key) == other.get(key))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[track_caller]
+    fn check(from: &Value, to: &Value, paths: &[&str]) {
+        let Patch(operations) = additions(from, to);
+        let found: Vec<&str> = operations.iter().map(|op| op.path().as_str()).collect();
+        assert_eq!(found, paths);
+        let mut patched = from.clone();
+        json_patch::patch(&mut patched, &operations).unwrap();
+        assert_eq!(&patched, to);
+    }
+
+    #[test]
+    fn equal_values_need_nothing() {
+        let pod = json!({ "spec": { "containers": [{ "name": "a", "args": ["x"] }] } });
+        check(&pod, &pod, &[]);
+    }
+
+    #[test]
+    fn a_new_member_is_added_whole() {
+        let from = json!({ "metadata": { "name": "a" } });
+        let to = json!({ "metadata": { "name": "a", "labels": { "b": "c" } } });
+        check(&from, &to, &["/metadata/labels"]);
+    }
+
+    #[test]
+    fn keys_are_escaped() {
+        let from = json!({ "a": {} });
+        let to = json!({ "a": { "istio.io/rev": "x", "a~b": "y" } });
+        check(&from, &to, &["/a/a~0b", "/a/istio.io~1rev"]);
+    }
+
+    #[test]
+    fn new_elements_are_inserted_where_they_belong() {
+        let from = json!([{ "name": "a" }, { "name": "b" }]);
+        let to = json!([{ "name": "i" }, { "name": "j" }, { "name": "a" }, { "name": "b" }, { "name": "k" }]);
+        check(&from, &to, &["/0", "/1", "/4"]);
+    }
+
+    #[test]
+    fn a_changed_element_is_changed_inside() {
+        let from = json!([{ "name": "a", "image": "1", "env": [{ "name": "X", "value": "1" }] }]);
+        let to = json!([{ "name": "a", "image": "2", "env": [{ "name": "X", "value": "2" }] }]);
+        check(&from, &to, &["/0/env/0/value", "/0/image"]);
+    }
+
+    #[test]
+    fn mounts_are_told_apart_by_path() {
+        let from = json!([{ "name": "v", "mountPath": "/a" }]);
+        let to = json!([{ "name": "v", "mountPath": "/b" }, { "name": "v", "mountPath": "/a" }]);
+        check(&from, &to, &["/0"]);
+    }
+
+    #[test]
+    fn a_list_that_loses_an_element_is_replaced() {
+        check(
+            &json!({ "args": ["x", "y"] }),
+            &json!({ "args": ["y", "x"] }),
+            &["/args"],
+        );
+    }
+}

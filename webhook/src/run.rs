@@ -1,0 +1,111 @@
+//! The process, from its configuration to its end.
+
+use std::{
+    io,
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+};
+
+use fairlead_runtime::{
+    drain,
+    readiness::Readiness,
+    server::{BindError, bind, serve},
+    signal::Termination,
+};
+use tokio::{
+    net::TcpListener,
+    sync::watch,
+    time::{sleep, timeout},
+};
+use tracing::{info, warn};
+
+use crate::{
+    api_server::{self, ConnectError},
+    certificate::Keeper,
+    config::Config,
+    metrics::Metrics,
+    server::{self, Certificate, Injector},
+};
+
+/// Why the process cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A port is taken.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// No way to the API server.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// Signals cannot be received.
+    #[error("listen for SIGTERM")]
+    Signal(#[source] io::Error),
+}
+
+/// Serves until SIGTERM, then drains.
+///
+/// # Errors
+/// Something that is needed from the start is missing. What may come later is waited for.
+pub async fn run(config: Config) -> Result<(), StartError> {
+    let mut termination = Termination::listen().map_err(StartError::Signal)?;
+    let https = bind_any("the HTTPS pages", config.https_port).await?;
+    let plain = bind_any("the metrics and health pages", config.metrics_port).await?;
+    let client = api_server::client().await?;
+
+    let readiness = Readiness::default();
+    let trusted = readiness.gate("API server trusts the certificate");
+    let (metrics, registry) = Metrics::new();
+    let certificate = Certificate::default();
+    let (native, known) = watch::channel(None);
+    let (signal, watch) = drain::channel();
+
+    let mode = config.settings.native_sidecar;
+    let follow = tokio::spawn(api_server::follow_version(client.clone(), mode, native));
+    let keeper = Keeper::new(
+        client,
+        config.names,
+        certificate.clone(),
+        trusted,
+        metrics.clone(),
+    );
+    let keep = tokio::spawn(keeper.run());
+    let injector = Injector::new(config.settings, known, metrics);
+    let pages = server::router(injector, readiness.clone());
+    tokio::spawn(server::serve(
+        https,
+        server::tls_config(certificate),
+        pages,
+        watch.clone(),
+    ));
+    let plain_pages = server::plain_router(readiness, registry);
+    tokio::spawn(serve(plain, plain_pages, watch));
+    info!(
+        https = config.https_port,
+        plain = config.metrics_port,
+        "serving"
+    );
+
+    let name = termination.received().await;
+    // Kubernetes takes a pod that ends out of the Service by itself, but not at once: until every
+    // node knows, calls arrive as before. Readiness stays, because where no other replica is ready
+    // the nodes go on using one that ends as long as it says that it serves.
+    info!(signal = name, propagation = ?config.propagation, "ending: serve until every node knows");
+    tokio::select! {
+        () = sleep(config.propagation) => {}
+        name = termination.received() => info!(signal = name, "ending at once"),
+    }
+    keep.abort();
+    follow.abort();
+    if timeout(config.drain, signal.drain()).await.is_err() {
+        warn!(drain = ?config.drain, "closed connections that did not end in time");
+    }
+    info!("ended");
+    Ok(())
+}
+
+/// Takes a port on every address of both families, or of IPv4 where the kernel has no IPv6.
+async fn bind_any(purpose: &'static str, port: u16) -> Result<TcpListener, BindError> {
+    let both = SocketAddr::from((Ipv6Addr::UNSPECIFIED, port));
+    match bind(purpose, both).await {
+        Err(BindError::Other { .. }) => bind(purpose, (Ipv4Addr::UNSPECIFIED, port).into()).await,
+        bound => bound,
+    }
+}

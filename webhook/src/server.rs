@@ -1,0 +1,250 @@
+//! The HTTPS pages: reviews under `/inject`, health beside them.
+//!
+//! Nothing that a client does may take longer than its deadline or more room than its limit, and
+//! each refusal says why.
+
+mod tls;
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use axum::{
+    Router,
+    body::{Body, Bytes},
+    extract::{Query, Request, State},
+    http::{HeaderMap, StatusCode, header},
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use fairlead_runtime::{metrics, readiness::Readiness};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use prometheus_client::registry::Registry;
+use serde::Deserialize;
+use tokio::{
+    sync::{Semaphore, watch},
+    time::timeout,
+};
+use tracing::{debug, info};
+
+pub use self::tls::{Certificate, serve, tls_config};
+use crate::{
+    metrics::Metrics,
+    review::{self, ReviewError, Verdict},
+    settings::Settings,
+};
+
+/// The API server's objects are at most 3 MiB, and a review holds up to two; Istio's limit.
+const BODY_LIMIT: usize = 6 << 20;
+/// A review arrives from the same network in a few packets.
+const READ_DEADLINE: Duration = Duration::from_secs(2);
+/// How long a request waits for its turn before the server says that it is overloaded. With the
+/// read deadline it stays below the API server's five seconds, so that the reason arrives.
+const TURN_DEADLINE: Duration = Duration::from_secs(2);
+/// Reviews at work at once. One takes well below a millisecond, so what exceeds this is a flood.
+const TURNS: usize = 64;
+
+/// What a review needs.
+#[derive(Clone, Debug)]
+pub struct Injector {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    settings: Settings,
+    native: watch::Receiver<Option<bool>>,
+    metrics: Metrics,
+    turns: Semaphore,
+}
+
+impl Injector {
+    /// `native` is unknown until the API server has told its version.
+    pub fn new(
+        settings: Settings,
+        native: watch::Receiver<Option<bool>>,
+        metrics: Metrics,
+    ) -> Self {
+        let turns = Semaphore::new(TURNS);
+        let inner = Inner {
+            settings,
+            native,
+            metrics,
+            turns,
+        };
+        Self {
+            inner: Arc::new(inner),
+        }
+    }
+}
+
+/// The pages of the HTTPS port.
+pub fn router(injector: Injector, readiness: Readiness) -> Router {
+    Router::new()
+        .route("/inject", post(inject))
+        // Istio's clients append settings of their environment to the path.
+        .route("/inject/{*environment}", post(inject))
+        .with_state(injector)
+        .merge(health(readiness))
+        .fallback(unknown)
+}
+
+/// The pages of the plain port.
+pub fn plain_router(readiness: Readiness, registry: Arc<Registry>) -> Router {
+    let metrics = move || async move { metrics::page(&registry) };
+    Router::new()
+        .route("/metrics", get(metrics))
+        .merge(health(readiness))
+        .fallback(unknown_plain)
+}
+
+fn health(readiness: Readiness) -> Router {
+    Router::new()
+        .route("/healthz", get(async || "ok\n"))
+        .route("/readyz", get(ready))
+        .with_state(readiness)
+}
+
+#[derive(Deserialize)]
+struct ReadyQuery {
+    verbose: Option<String>,
+}
+
+async fn ready(State(readiness): State<Readiness>, Query(query): Query<ReadyQuery>) -> Response {
+    let mut text = String::new();
+    let gates = readiness.gates();
+    for (name, open) in &gates {
+        if !open || query.verbose.is_some() {
+            text += &format!("[{}] {name}\n", if *open { "+" } else { "-" });
+        }
+    }
+    if gates.iter().all(|(_, open)| *open) {
+        text += "ready\n";
+        text.into_response()
+    } else {
+        text += "not ready\n";
+        (StatusCode::SERVICE_UNAVAILABLE, text).into_response()
+    }
+}
+
+async fn unknown() -> Response {
+    let text = "no such page; there are POST /inject, GET /healthz and GET /readyz\n";
+    (StatusCode::NOT_FOUND, text).into_response()
+}
+
+async fn unknown_plain() -> Response {
+    let text = "no such page; there are /metrics, /healthz and /readyz\n";
+    (StatusCode::NOT_FOUND, text).into_response()
+}
+
+async fn inject(State(injector): State<Injector>, request: Request) -> Response {
+    let Inner {
+        settings,
+        native,
+        metrics,
+        turns,
+    } = &*injector.inner;
+    let answer = async {
+        let (parts, body) = request.into_parts();
+        check_head(&parts.headers)?;
+        let turn = timeout(TURN_DEADLINE, turns.acquire()).await;
+        let _turn = turn.map_err(|_| Rejection::Overloaded)?;
+        let body = read(body).await?;
+        let native = native.borrow().ok_or(Rejection::Starting)?;
+        let started = Instant::now();
+        let review = review::Request::parse(&body).map_err(Rejection::Review)?;
+        let answer = review.answer(settings, native);
+        log(&review, &answer);
+        let response = review.respond(&answer).map_err(Rejection::Review)?;
+        metrics.answered(&answer.verdict, started.elapsed());
+        Ok::<_, Rejection>(response)
+    };
+    match answer.await {
+        Ok(json) => ([(header::CONTENT_TYPE, "application/json")], json).into_response(),
+        Err(rejection) => {
+            metrics.rejected(rejection.status().as_u16());
+            rejection.into_response()
+        }
+    }
+}
+
+fn log(review: &review::Request, answer: &review::Answer) {
+    let (namespace, pod) = review.pod_name();
+    match &answer.verdict {
+        Verdict::Injected(_) => debug!(namespace, pod, "injected"),
+        Verdict::Skipped(reason) => debug!(namespace, pod, %reason, "skipped"),
+        Verdict::Refused(refusal) => info!(namespace, pod, %refusal, "refused"),
+    }
+}
+
+fn check_head(headers: &HeaderMap) -> Result<(), Rejection> {
+    let content_type = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|v| v.to_str().ok());
+    let media_type = content_type
+        .and_then(|v| v.split(';').next())
+        .unwrap_or("")
+        .trim();
+    if !media_type.eq_ignore_ascii_case("application/json") {
+        let found = content_type.unwrap_or("none").to_owned();
+        return Err(Rejection::ContentType(found));
+    }
+    let length = headers
+        .get(header::CONTENT_LENGTH)
+        .and_then(|v| v.to_str().ok());
+    match length.and_then(|length| length.parse::<usize>().ok()) {
+        Some(length) if length > BODY_LIMIT => Err(Rejection::TooLarge),
+        _ => Ok(()),
+    }
+}
+
+async fn read(body: Body) -> Result<Bytes, Rejection> {
+    let collected = timeout(READ_DEADLINE, Limited::new(body, BODY_LIMIT).collect()).await;
+    match collected {
+        Err(_) => Err(Rejection::Slow),
+        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Rejection::TooLarge),
+        Ok(Err(error)) => Err(Rejection::Broken(error.to_string())),
+    }
+}
+
+/// Why a request gets an HTTP error instead of a review.
+#[derive(Debug, thiserror::Error)]
+enum Rejection {
+    #[error("content type application/json is expected, not {0}")]
+    ContentType(String),
+    #[error("the body is larger than {} MiB, more than any review needs", BODY_LIMIT >> 20)]
+    TooLarge,
+    #[error("the body did not arrive within {} s", READ_DEADLINE.as_secs())]
+    Slow,
+    #[error("the body broke off: {0}")]
+    Broken(String),
+    #[error("{TURNS} reviews are at work already; try again")]
+    Overloaded,
+    #[error("the API server's version is not known yet; try again")]
+    Starting,
+    #[error(transparent)]
+    Review(ReviewError),
+}
+
+impl Rejection {
+    fn status(&self) -> StatusCode {
+        match self {
+            Self::ContentType(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Slow => StatusCode::REQUEST_TIMEOUT,
+            Self::Overloaded | Self::Starting => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Review(ReviewError::Patch(_)) => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::Broken(_) | Self::Review(_) => StatusCode::BAD_REQUEST,
+        }
+    }
+
+    fn into_response(self) -> Response {
+        debug!(reason = %self, "rejected a request");
+        (self.status(), format!("{self}\n")).into_response()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,492 @@
+//! The injector's configuration file: what the operator decides for every pod of the mesh.
+//!
+//! The chart renders it into a ConfigMap. It is read once, into types; every value that is not
+//! accepted is told at once.
+
+use std::collections::BTreeMap;
+
+use fairlead_api::{
+    names::DEFAULT_REVISION,
+    proxy_config::ProxyConfig,
+    values::{
+        ImageReference, LogLevel, Quantity, Selection, ValueError, parse_cidrs, parse_ports,
+        parse_selection,
+    },
+};
+use ipnet::IpNet;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use kube::core::Selector;
+use serde::Deserialize;
+
+/// What every injected pod gets unless its annotations say otherwise, and which pods are injected.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// What happens to a pod that nothing else decides.
+    pub policy: Policy,
+    /// Pods that are not injected unless their own label or annotation asks for it.
+    pub never_inject: Vec<Selector>,
+    /// Pods that are injected unless their own label or annotation forbids it.
+    pub always_inject: Vec<Selector>,
+    /// The revision written into the pod.
+    pub revision: String,
+    /// Whether the proxy is a restartable init container.
+    pub native_sidecar: NativeSidecar,
+    /// The image of both containers.
+    pub image: ImageReference,
+    /// When the kubelet pulls it; absent leaves the choice to Kubernetes.
+    pub image_pull_policy: Option<PullPolicy>,
+    /// Secrets in the pod's namespace with which the kubelet pulls it.
+    pub image_pull_secrets: Vec<String>,
+    /// The proxy's log level.
+    pub log_level: LogLevel,
+    /// The resources of both containers.
+    pub resources: Resources,
+    /// What goes into `PROXY_CONFIG`.
+    pub proxy_config: ProxyConfig,
+    /// Which traffic is captured.
+    pub traffic: Traffic,
+    /// The cluster's DNS domain.
+    pub cluster_domain: String,
+    /// Name of the Kubernetes cluster in the proxy's node metadata.
+    pub cluster_id: String,
+    /// Name of the mesh in the proxy's node metadata.
+    pub mesh_id: String,
+}
+
+/// What happens to a pod that neither its label, its annotation nor a selector decides.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "lowercase")]
+pub enum Policy {
+    /// It is injected.
+    #[default]
+    Enabled,
+    /// It is left alone.
+    Disabled,
+}
+
+/// Whether the proxy is a restartable init container.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "lowercase")]
+pub enum NativeSidecar {
+    /// Where the API server knows them.
+    #[default]
+    Auto,
+    /// Always.
+    True,
+    /// Never: the proxy is a plain container.
+    False,
+}
+
+impl NativeSidecar {
+    /// The mode of an API server with this minor version of Kubernetes 1.
+    pub fn resolve(self, api_server_minor: u32) -> bool {
+        match self {
+            // Restartable init containers are on by default from 1.29.
+            Self::Auto => api_server_minor >= 29,
+            Self::True => true,
+            Self::False => false,
+        }
+    }
+}
+
+/// When the kubelet pulls an image.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
+pub enum PullPolicy {
+    /// At each start.
+    Always,
+    /// When the node lacks it.
+    IfNotPresent,
+    /// Never.
+    Never,
+}
+
+impl PullPolicy {
+    /// The name in the Kubernetes API.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Always => "Always",
+            Self::IfNotPresent => "IfNotPresent",
+            Self::Never => "Never",
+        }
+    }
+}
+
+/// Requests and limits of a container, by resource name.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Resources {
+    /// What the scheduler reserves.
+    pub requests: BTreeMap<String, Quantity>,
+    /// What the kernel enforces.
+    pub limits: BTreeMap<String, Quantity>,
+}
+
+/// Which traffic is captured; each is the default of the annotation of the same name.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Traffic {
+    /// `-b`
+    pub include_inbound_ports: Selection<u16>,
+    /// `-d`, after the mesh's own ports
+    pub exclude_inbound_ports: Vec<u16>,
+    /// `-i`
+    pub include_outbound_ip_ranges: Selection<IpNet>,
+    /// `-x`
+    pub exclude_outbound_ip_ranges: Vec<IpNet>,
+    /// `-q`
+    pub include_outbound_ports: Selection<u16>,
+    /// `-o`
+    pub exclude_outbound_ports: Vec<u16>,
+}
+
+impl Settings {
+    /// Reads the file's text.
+    ///
+    /// # Errors
+    /// The first fault of the form, or every value that is not accepted.
+    pub fn parse(text: &str) -> Result<Self, SettingsError> {
+        let file: File = serde_norway::from_str(text)?;
+        let mut faults = Vec::new();
+        let settings = file.check(&mut faults);
+        match settings {
+            Some(settings) if faults.is_empty() => Ok(settings),
+            _ => Err(SettingsError::Values(faults)),
+        }
+    }
+}
+
+/// Why the injector's configuration file is not accepted.
+#[derive(Debug, thiserror::Error)]
+pub enum SettingsError {
+    /// Not YAML, an unknown field, or a value of the wrong type.
+    #[error("read it as YAML")]
+    Form(#[from] serde_norway::Error),
+    /// Values that are not accepted; each line names one.
+    #[error("{}", .0.join("; "))]
+    Values(Vec<String>),
+}
+
+/// The file as it is written. Unknown fields are faults, so that a misspelt one is noticed.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct File {
+    #[serde(default)]
+    policy: Policy,
+    #[serde(default)]
+    never_inject_selector: Vec<LabelSelector>,
+    #[serde(default)]
+    always_inject_selector: Vec<LabelSelector>,
+    #[serde(default)]
+    revision: String,
+    #[serde(default)]
+    native_sidecar: NativeSidecar,
+    image: String,
+    #[serde(default)]
+    image_pull_policy: Option<PullPolicy>,
+    #[serde(default)]
+    image_pull_secrets: Vec<String>,
+    #[serde(default)]
+    log_level: LogLevel,
+    #[serde(default)]
+    resources: ResourcesFile,
+    #[serde(default)]
+    proxy_config: ProxyConfig,
+    #[serde(default)]
+    traffic: TrafficFile,
+    #[serde(default = "cluster_domain")]
+    cluster_domain: String,
+    #[serde(default = "cluster_id")]
+    cluster_id: String,
+    #[serde(default)]
+    mesh_id: Option<String>,
+}
+
+fn cluster_domain() -> String {
+    "cluster.local".to_owned()
+}
+
+/// Istio's name for a mesh of one cluster.
+fn cluster_id() -> String {
+    "Kubernetes".to_owned()
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct ResourcesFile {
+    requests: BTreeMap<String, Scalar>,
+    limits: BTreeMap<String, Scalar>,
+}
+
+/// A quantity as YAML gives it: `100m` is text, `2` a number.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum Scalar {
+    Text(String),
+    Whole(u64),
+    Fraction(f64),
+}
+
+impl Scalar {
+    fn text(&self) -> String {
+        match self {
+            Self::Text(text) => text.clone(),
+            Self::Whole(number) => number.to_string(),
+            Self::Fraction(number) => number.to_string(),
+        }
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+struct TrafficFile {
+    include_inbound_ports: String,
+    exclude_inbound_ports: String,
+    #[serde(rename = "includeOutboundIPRanges")]
+    include_outbound_ip_ranges: String,
+    #[serde(rename = "excludeOutboundIPRanges")]
+    exclude_outbound_ip_ranges: String,
+    include_outbound_ports: String,
+    exclude_outbound_ports: String,
+}
+
+/// Istio's: everything is captured.
+impl Default for TrafficFile {
+    fn default() -> Self {
+        Self {
+            include_inbound_ports: "*".to_owned(),
+            exclude_inbound_ports: String::new(),
+            include_outbound_ip_ranges: "*".to_owned(),
+            exclude_outbound_ip_ranges: String::new(),
+            include_outbound_ports: String::new(),
+            exclude_outbound_ports: String::new(),
+        }
+    }
+}
+
+impl File {
+    fn check(self, faults: &mut Vec<String>) -> Option<Settings> {
+        let never_inject = selectors("neverInjectSelector", self.never_inject_selector, faults);
+        let always_inject = selectors("alwaysInjectSelector", self.always_inject_selector, faults);
+        let image = value("image", self.image.parse(), &self.image, faults);
+        let resources = Resources {
+            requests: quantities("resources.requests", &self.resources.requests, faults),
+            limits: quantities("resources.limits", &self.resources.limits, faults),
+        };
+        let traffic = self.traffic.check(faults);
+        Some(Settings {
+            policy: self.policy,
+            never_inject,
+            always_inject,
+            revision: if self.revision.is_empty() {
+                DEFAULT_REVISION.to_owned()
+            } else {
+                self.revision
+            },
+            native_sidecar: self.native_sidecar,
+            image: image?,
+            image_pull_policy: self.image_pull_policy,
+            image_pull_secrets: self.image_pull_secrets,
+            log_level: self.log_level,
+            resources,
+            proxy_config: self.proxy_config,
+            traffic: traffic?,
+            mesh_id: self.mesh_id.unwrap_or_else(|| self.cluster_domain.clone()),
+            cluster_domain: self.cluster_domain,
+            cluster_id: self.cluster_id,
+        })
+    }
+}
+
+impl TrafficFile {
+    fn check(&self, faults: &mut Vec<String>) -> Option<Traffic> {
+        let ports = |text: &str| parse_ports(text);
+        let ports_or_all = |text: &str| parse_selection(text, parse_ports);
+        let ranges_or_all = |text: &str| parse_selection(text, parse_cidrs);
+        let mut read = Reader { faults };
+        let traffic = (
+            read.text(
+                "includeInboundPorts",
+                &self.include_inbound_ports,
+                ports_or_all,
+            ),
+            read.text("excludeInboundPorts", &self.exclude_inbound_ports, ports),
+            read.text(
+                "includeOutboundIPRanges",
+                &self.include_outbound_ip_ranges,
+                ranges_or_all,
+            ),
+            read.text(
+                "excludeOutboundIPRanges",
+                &self.exclude_outbound_ip_ranges,
+                parse_cidrs,
+            ),
+            read.text(
+                "includeOutboundPorts",
+                &self.include_outbound_ports,
+                ports_or_all,
+            ),
+            read.text("excludeOutboundPorts", &self.exclude_outbound_ports, ports),
+        );
+        Some(Traffic {
+            include_inbound_ports: traffic.0?,
+            exclude_inbound_ports: traffic.1?,
+            include_outbound_ip_ranges: traffic.2?,
+            exclude_outbound_ip_ranges: traffic.3?,
+            include_outbound_ports: traffic.4?,
+            exclude_outbound_ports: traffic.5?,
+        })
+    }
+}
+
+struct Reader<'a> {
+    faults: &'a mut Vec<String>,
+}
+
+impl Reader<'_> {
+    fn text<T>(
+        &mut self,
+        field: &str,
+        text: &str,
+        parse: impl FnOnce(&str) -> Result<T, ValueError>,
+    ) -> Option<T> {
+        value(&format!("traffic.{field}"), parse(text), text, self.faults)
+    }
+}
+
+fn value<T>(
+    field: &str,
+    parsed: Result<T, ValueError>,
+    text: &str,
+    faults: &mut Vec<String>,
+) -> Option<T> {
+    match parsed {
+        Ok(value) => Some(value),
+        Err(reason) => {
+            faults.push(format!("invalid value '{text}' for {field}: {reason}"));
+            None
+        }
+    }
+}
+
+fn quantities(
+    field: &str,
+    texts: &BTreeMap<String, Scalar>,
+    faults: &mut Vec<String>,
+) -> BTreeMap<String, Quantity> {
+    let mut quantities = BTreeMap::new();
+    for (resource, scalar) in texts {
+        let text = scalar.text();
+        let field = format!("{field}.{resource}");
+        if let Some(quantity) = value(&field, text.parse(), &text, faults) {
+            quantities.insert(resource.clone(), quantity);
+        }
+    }
+    quantities
+}
+
+/// An empty selector would select every pod, which the policy says better: it is a slip, and Istio
+/// ignores it.
+fn selectors(
+    field: &str,
+    selectors: Vec<LabelSelector>,
+    faults: &mut Vec<String>,
+) -> Vec<Selector> {
+    let mut checked = Vec::new();
+    for (index, selector) in selectors.into_iter().enumerate() {
+        if selector == LabelSelector::default() {
+            continue;
+        }
+        match Selector::try_from(selector) {
+            Ok(selector) => checked.push(selector),
+            Err(error) => faults.push(format!("{field}[{index}]: {error}")),
+        }
+    }
+    checked
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// The settings that the other modules' tests start from.
+    pub(crate) fn settings() -> Settings {
+        Settings::parse(
+            "
+            image: fairlead/proxy:0.1.0
+            imagePullPolicy: IfNotPresent
+            resources:
+              requests: { cpu: 50m, memory: 40Mi }
+              limits: { cpu: 2, memory: 512Mi }
+            ",
+        )
+        .unwrap()
+    }
+
+    #[track_caller]
+    fn check_fault(text: &str, parts: &[&str]) {
+        let error = Settings::parse(text).unwrap_err();
+        let text = match &error {
+            SettingsError::Form(cause) => cause.to_string(),
+            SettingsError::Values(_) => error.to_string(),
+        };
+        for part in parts {
+            assert!(text.contains(part), "{part} in {text}");
+        }
+    }
+
+    #[test]
+    fn an_image_alone_is_enough() {
+        let settings = settings();
+        assert_eq!(settings.policy, Policy::Enabled);
+        assert_eq!(settings.revision, "default");
+        assert_eq!(settings.mesh_id, "cluster.local");
+        assert_eq!(settings.traffic.include_inbound_ports, Selection::All);
+        assert_eq!(
+            settings.traffic.include_outbound_ports,
+            Selection::Only(vec![])
+        );
+        assert_eq!(settings.resources.limits["cpu"].as_str(), "2");
+    }
+
+    #[test]
+    fn a_misspelt_field_is_named() {
+        check_fault("image: a\npolizy: enabled", &["polizy"]);
+        check_fault("image: a\nproxyConfig: {accesLog: all}", &["accesLog"]);
+    }
+
+    #[test]
+    fn every_bad_value_is_told_at_once() {
+        check_fault(
+            "
+            image: 'a b'
+            resources: { limits: { cpu: lots } }
+            traffic: { excludeInboundPorts: '70000', includeOutboundIPRanges: '10.0.0.0/33' }
+            neverInjectSelector:
+            - matchExpressions: [{ key: a, operator: Near }]
+            ",
+            &[
+                "'a b' for image",
+                "'lots' for resources.limits.cpu",
+                "'70000' for traffic.excludeInboundPorts",
+                "10.0.0.0/33",
+                "neverInjectSelector[0]",
+            ],
+        );
+    }
+
+    #[test]
+    fn an_empty_selector_selects_nothing() {
+        let settings = Settings::parse("image: a\nneverInjectSelector: [{}]").unwrap();
+        assert!(settings.never_inject.is_empty());
+    }
+
+    #[test]
+    fn native_sidecars_follow_the_api_server_unless_told() {
+        for (mode, minor, native) in [
+            (NativeSidecar::Auto, 28, false),
+            (NativeSidecar::Auto, 29, true),
+            (NativeSidecar::True, 28, true),
+            (NativeSidecar::False, 35, false),
+        ] {
+            assert_eq!(mode.resolve(minor), native, "{mode:?} on 1.{minor}");
+        }
+    }
+}

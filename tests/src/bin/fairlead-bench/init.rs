@@ -42,7 +42,8 @@ pub(crate) fn measure() -> anyhow::Result<Table> {
     for _ in 0..ROUNDS {
         round(&mut samples)?;
     }
-    let mut table = Table::new("init: the whole run of fairlead-init, IPv4 and IPv6, in milliseconds");
+    let mut table =
+        Table::new("init: the whole run of fairlead-init, IPv4 and IPv6, in milliseconds");
     table.row(
         Row::samples("first run, in a fresh namespace", samples.first)
             .limit(Statistic::Median, Limit::AtMost(LIMIT_MILLISECONDS)),

@@ -3,13 +3,13 @@
 //! Run through `cargo xtask bench`, which builds and starts what is measured. Needs root.
 
 mod init;
+mod kubernetes;
 mod pod;
 mod proxy;
 mod rig;
 mod summary;
 mod table;
 mod webhook;
-mod kubernetes;
 
 use std::process::ExitCode;
 

@@ -128,9 +128,8 @@ impl Row {
             None => Default::default(),
             Some((statistic, limit)) => (
                 format!("{} {}", limit.sign(), limit.value()),
-                self.value(statistic).map_or_else(String::new, |value| {
-                    format!("{:.2}", value / limit.value())
-                }),
+                self.value(statistic)
+                    .map_or_else(String::new, |value| format!("{:.2}", value / limit.value())),
             ),
         };
         let count = self.count.map_or_else(String::new, |n| n.to_string());

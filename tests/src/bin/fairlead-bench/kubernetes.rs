@@ -1,0 +1,174 @@
+//! What the figures on a cluster share: the client, two namespaces, one pod.
+
+use std::{future::Future, time::Duration};
+
+use anyhow::Context;
+use k8s_openapi::api::core::v1::{Namespace, Pod, ServiceAccount};
+use kube::{
+    Api, Client, Config, ResourceExt,
+    api::{DeleteParams, PostParams},
+    config::KubeConfigOptions,
+    runtime::wait::await_condition,
+};
+use serde_json::json;
+use tokio::{runtime::Runtime, time::timeout};
+
+/// The application in the pods; the node has it, so nothing is pulled.
+const IMAGE: &str = "fairlead/testapp:dev";
+
+/// Longer than any single step on a loaded machine takes.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
+
+/// A connection to the cluster of KUBECONFIG.
+pub(crate) struct Kubernetes {
+    runtime: Runtime,
+    client: Client,
+}
+
+impl Kubernetes {
+    pub(crate) fn connect() -> anyhow::Result<Self> {
+        let runtime = Runtime::new().context("start threads")?;
+        // Only a second call fails, and then the same provider is there already.
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let client = runtime.block_on(async {
+            let config = Config::from_kubeconfig(&KubeConfigOptions::default())
+                .await
+                .context("find the cluster: KUBECONFIG names none")?;
+            anyhow::Ok(Client::try_from(config)?)
+        })?;
+        Ok(Self { runtime, client })
+    }
+
+    /// Runs a measurement in its two namespaces, which it removes.
+    pub(crate) fn run<T, F>(&self, work: impl FnOnce(Bench) -> F) -> anyhow::Result<T>
+    where
+        F: Future<Output = anyhow::Result<T>>,
+    {
+        self.runtime.block_on(async {
+            let version = self.client.apiserver_version().await?;
+            println!("Kubernetes {}", version.git_version);
+            let bench = Bench {
+                client: self.client.clone(),
+            };
+            bench.create_namespaces().await?;
+            let result = work(bench.clone()).await;
+            bench.delete_namespaces().await?;
+            result
+        })
+    }
+}
+
+/// Whether a pod gets a sidecar.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Kind {
+    Plain,
+    Injected,
+}
+
+impl Kind {
+    pub(crate) const ALL: [Self; 2] = [Self::Plain, Self::Injected];
+
+    fn namespace(self) -> &'static str {
+        match self {
+            Self::Plain => "fairlead-bench-plain",
+            Self::Injected => "fairlead-bench-injected",
+        }
+    }
+
+    fn label(self) -> &'static str {
+        match self {
+            Self::Plain => "disabled",
+            Self::Injected => "enabled",
+        }
+    }
+}
+
+/// A namespace that is injected and one that is not.
+#[derive(Clone)]
+pub(crate) struct Bench {
+    pub(crate) client: Client,
+}
+
+impl Bench {
+    pub(crate) fn pods(&self, kind: Kind) -> Api<Pod> {
+        Api::namespaced(self.client.clone(), kind.namespace())
+    }
+
+    async fn create_namespaces(&self) -> anyhow::Result<()> {
+        // What a killed run left is in the way.
+        self.delete_namespaces().await?;
+        let namespaces: Api<Namespace> = Api::all(self.client.clone());
+        for kind in Kind::ALL {
+            let namespace = serde_json::from_value(json!({
+                "metadata": {
+                    "name": kind.namespace(),
+                    "labels": {"istio-injection": kind.label()},
+                },
+            }))?;
+            namespaces
+                .create(&PostParams::default(), &namespace)
+                .await
+                .with_context(|| format!("create namespace {}", kind.namespace()))?;
+            // Pods are refused until the namespace has it.
+            let accounts: Api<ServiceAccount> =
+                Api::namespaced(self.client.clone(), kind.namespace());
+            let exists = |account: Option<&ServiceAccount>| account.is_some();
+            within(
+                await_condition(accounts, "default", exists),
+                "the service account",
+            )
+            .await??;
+        }
+        Ok(())
+    }
+
+    async fn delete_namespaces(&self) -> anyhow::Result<()> {
+        let namespaces: Api<Namespace> = Api::all(self.client.clone());
+        for kind in Kind::ALL {
+            let name = kind.namespace();
+            let Some(namespace) = namespaces.get_opt(name).await? else {
+                continue;
+            };
+            namespaces.delete(name, &DeleteParams::default()).await?;
+            let uid = namespace.uid().unwrap_or_default();
+            let gone = kube::runtime::conditions::is_deleted(&uid);
+            let what = format!("the end of namespace {name}");
+            within(await_condition(namespaces.clone(), name, gone), &what).await??;
+        }
+        Ok(())
+    }
+}
+
+/// A pod as an application's author writes it.
+pub(crate) fn pod(name: &str) -> anyhow::Result<Pod> {
+    let pod = json!({
+        "metadata": {"name": name, "labels": {"app": "bench"}},
+        "spec": {
+            "terminationGracePeriodSeconds": 5,
+            "containers": [{
+                "name": "application",
+                "image": IMAGE,
+                "imagePullPolicy": "IfNotPresent",
+                "args": ["serve"],
+                "ports": [{"containerPort": 8080}],
+            }],
+        },
+    });
+    serde_json::from_value(pod).context("the pod of the benchmark")
+}
+
+/// Whether the webhook has been at this pod.
+pub(crate) fn is_injected(pod: &Pod) -> bool {
+    let Some(spec) = &pod.spec else { return false };
+    let initial = spec.init_containers.iter().flatten();
+    initial
+        .chain(&spec.containers)
+        .any(|container| container.name == "istio-proxy")
+}
+
+/// Waits no longer than anything should take.
+pub(crate) async fn within<T>(work: impl Future<Output = T>, what: &str) -> anyhow::Result<T> {
+    timeout(PATIENCE, work)
+        .await
+        .with_context(|| format!("waited {PATIENCE:?} for {what}"))
+}

@@ -1,0 +1,205 @@
+//! `fairlead-proxy`: memory, throughput of one stream, and what one hop adds to a short connection.
+//!
+//! Two pairs of namespaces: one without any redirect, one whose pod has the real rules and the real
+//! proxy. The runs take turns, so that what else the machine does falls on all alike.
+
+mod bed;
+mod traffic;
+
+use std::time::Duration;
+
+use anyhow::Context;
+
+use self::{
+    bed::{Bed, Path},
+    traffic::{Server, echo, echo_once, sink},
+};
+use crate::{
+    summary::Summary,
+    table::{Limit, Row, Statistic, Table},
+};
+
+const ROUNDS: usize = 7;
+const STREAM_DURATION: Duration = Duration::from_secs(2);
+const IDLE_CONNECTIONS: usize = 100;
+
+/// One after the other, for the latency.
+const SEQUENTIAL: usize = 300;
+/// By several clients at once, for the rate. With the sequential ones of all rounds they stay below
+/// the number of ephemeral ports, which closed connections hold for a minute.
+const CLIENTS: usize = 4;
+const CONCURRENT: usize = 500;
+
+const MEMORY_LIMIT_MEGABYTES: f64 = 12.0;
+const THROUGHPUT_LIMIT: f64 = 0.85;
+
+const SINK_PORT: u16 = 7001;
+const ECHO_PORT: u16 = 7007;
+const IDLE_PORT: u16 = 7100;
+
+pub(crate) fn measure() -> anyhow::Result<Table> {
+    let bed = Bed::new()?;
+    let servers = Servers::start(&bed)?;
+    let mut table =
+        Table::new("proxy: one sidecar between two network namespaces, plaintext TCP, two workers");
+    memory(&bed, &mut table)?;
+    let mut samples = Path::ALL.map(Samples::of);
+    for _ in 0..ROUNDS {
+        for sample in &mut samples {
+            sample.round(&bed)?;
+        }
+    }
+    throughput(&samples, &mut table);
+    connections(&samples, &mut table);
+    table.row(Row::single(
+        "memory after all of this, MB",
+        Statistic::Median,
+        Some(bed.resident_megabytes()),
+    ));
+    drop(servers);
+    Ok(table)
+}
+
+/// A server of each kind at the end of each path.
+struct Servers {
+    #[expect(dead_code, reason = "they serve until they are dropped")]
+    servers: Vec<Server>,
+}
+
+impl Servers {
+    fn start(bed: &Bed) -> anyhow::Result<Self> {
+        let mut servers = Vec::new();
+        for path in Path::ALL {
+            let mut start = |port, at_once, serve| {
+                let server = bed.serve(path, port, at_once, serve);
+                servers.push(server.with_context(|| format!("serve port {port}, {path:?}"))?);
+                anyhow::Ok(())
+            };
+            start(SINK_PORT, 1, sink)?;
+            start(ECHO_PORT, 2 * CLIENTS, echo)?;
+            start(IDLE_PORT, IDLE_CONNECTIONS, echo)?;
+        }
+        Ok(Self { servers })
+    }
+}
+
+/// Before any traffic, so that it is the memory of an idle sidecar.
+fn memory(bed: &Bed, table: &mut Table) -> anyhow::Result<()> {
+    let mut row = |label: String| {
+        let value = Some(bed.resident_megabytes());
+        let limit = Limit::AtMost(MEMORY_LIMIT_MEGABYTES);
+        table.row(Row::single(label, Statistic::Median, value).limit(Statistic::Median, limit));
+    };
+    row("memory without a connection, MB".to_owned());
+    let idle = (0..IDLE_CONNECTIONS)
+        .map(|_| {
+            bed.on_client(Path::Outbound, || {
+                echo_once(bed.address(Path::Outbound, IDLE_PORT))
+            })
+        })
+        .collect::<Result<Vec<_>, _>>()
+        .context("open the idle connections")?;
+    row(format!(
+        "memory with {IDLE_CONNECTIONS} idle connections, MB"
+    ));
+    drop(idle);
+    Ok(())
+}
+
+/// What was seen of one path, one element a round.
+struct Samples {
+    path: Path,
+    gigabytes_per_second: Vec<f64>,
+    cpu_seconds_per_gigabyte: Vec<f64>,
+    latency_microseconds: Vec<f64>,
+    connections_per_second: Vec<f64>,
+}
+
+impl Samples {
+    fn of(path: Path) -> Self {
+        Self {
+            path,
+            gigabytes_per_second: Vec::new(),
+            cpu_seconds_per_gigabyte: Vec::new(),
+            latency_microseconds: Vec::new(),
+            connections_per_second: Vec::new(),
+        }
+    }
+
+    fn round(&mut self, bed: &Bed) -> anyhow::Result<()> {
+        let path = self.path;
+        let address = bed.address(path, SINK_PORT);
+        let cpu = bed.cpu_seconds()?;
+        let stream = bed
+            .on_client(path, || traffic::stream(address, STREAM_DURATION))
+            .with_context(|| format!("one stream, {path:?}"))?;
+        let gigabytes = stream.bytes as f64 / 1e9;
+        self.gigabytes_per_second
+            .push(gigabytes / stream.elapsed.as_secs_f64());
+        self.cpu_seconds_per_gigabyte
+            .push((bed.cpu_seconds()? - cpu) / gigabytes);
+
+        let address = bed.address(path, ECHO_PORT);
+        let latencies = bed
+            .on_client(path, || traffic::latencies(address, SEQUENTIAL))
+            .with_context(|| format!("connections one by one, {path:?}"))?;
+        self.latency_microseconds
+            .extend(latencies.iter().map(|latency| latency.as_secs_f64() * 1e6));
+        let elapsed = bed
+            .on_client(path, || traffic::crowd(address, CLIENTS, CONCURRENT))
+            .with_context(|| format!("{CLIENTS} clients at once, {path:?}"))?;
+        self.connections_per_second
+            .push((CLIENTS * CONCURRENT) as f64 / elapsed.as_secs_f64());
+        Ok(())
+    }
+}
+
+fn throughput(samples: &[Samples; Path::ALL.len()], table: &mut Table) {
+    for sample in samples {
+        let label = format!("one stream {}, GB/s", sample.path);
+        table.row(Row::samples(label, sample.gigabytes_per_second.clone()));
+    }
+    let [direct, hops @ ..] = samples;
+    for hop in hops {
+        // Each run against the direct one just before it.
+        let ratios = hop
+            .gigabytes_per_second
+            .iter()
+            .zip(&direct.gigabytes_per_second);
+        table.row(
+            Row::samples(
+                format!("one stream {} / direct", hop.path),
+                ratios.map(|(hop, direct)| hop / direct),
+            )
+            .limit(Statistic::Median, Limit::AtLeast(THROUGHPUT_LIMIT)),
+        );
+    }
+    for hop in hops {
+        table.row(Row::samples(
+            format!("CPU of the proxy {}, s/GB", hop.path),
+            hop.cpu_seconds_per_gigabyte.clone(),
+        ));
+    }
+}
+
+fn connections(samples: &[Samples; Path::ALL.len()], table: &mut Table) {
+    let [direct, ..] = samples;
+    let direct = Summary::of(direct.latency_microseconds.clone());
+    for sample in samples {
+        let latency = Summary::of(sample.latency_microseconds.clone());
+        let label = format!("connect and echo a byte {}, µs", sample.path);
+        table.row(Row::summary(label, &latency));
+        if sample.path != Path::Direct {
+            let added = latency
+                .median()
+                .zip(direct.median())
+                .map(|(hop, direct)| hop - direct);
+            let label = format!("  added by the hop {}, µs", sample.path);
+            table.row(Row::single(label, Statistic::Median, added));
+        }
+    }
+    for sample in samples {
+        let label = format!("such connections {}, {CLIENTS} clients, 1/s", sample.path);
+        table.row(Row::samples(label, sample.connections_per_second.clone()));
+    }
+}

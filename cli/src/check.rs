@@ -111,7 +111,7 @@ async fn check_each(client: &Client, options: &Options) -> Result<(), Failure> {
                 dry_run: true,
                 ..PostParams::default()
             },
-            &sample_pod(),
+            &sample_pod(revision(&configuration)),
         )
         .await
         .map_err(|error| {
@@ -204,11 +204,21 @@ fn mesh_containers(pod: &Pod) -> Vec<&str> {
         .collect()
 }
 
-fn sample_pod() -> Pod {
-    let pod = serde_json::json!({
+/// The revision of the installation, which a pod outside its namespaces has to name unless it is the default one.
+fn revision(configuration: &MutatingWebhookConfiguration) -> Option<&str> {
+    let labels = configuration.metadata.labels.as_ref()?;
+    let revision = labels.get(names::REVISION)?.as_str();
+    (revision != names::DEFAULT_REVISION).then_some(revision)
+}
+
+fn sample_pod(revision: Option<&str>) -> Pod {
+    let mut pod = serde_json::json!({
         "metadata": {"generateName": "fairlead-check-", "labels": {names::INJECT: "true"}},
         "spec": {"containers": [{"name": "application", "image": "registry.k8s.io/pause:3.10"}]},
     });
+    if let Some(revision) = revision {
+        pod["metadata"]["labels"][names::REVISION] = revision.into();
+    }
     serde_json::from_value(pod).expect("a literal pod has a pod's shape")
 }
 
@@ -248,6 +258,24 @@ mod tests {
     #[test]
     fn a_configuration_without_entries_is_a_failure() {
         assert!(trusted_service(&configuration(&serde_json::json!([]))).is_err());
+    }
+
+    #[test]
+    fn a_pod_names_the_revision_unless_it_is_the_default_one() {
+        let label = |revision: Option<&str>| {
+            let mut installed = configuration(&serde_json::json!([]));
+            installed.metadata.labels =
+                revision.map(|name| [(names::REVISION.to_owned(), name.to_owned())].into());
+            sample_pod(super::revision(&installed))
+                .metadata
+                .labels
+                .unwrap()
+                .get(names::REVISION)
+                .cloned()
+        };
+        assert_eq!(label(None), None);
+        assert_eq!(label(Some("default")), None);
+        assert_eq!(label(Some("canary")), Some("canary".to_owned()));
     }
 
     #[test]

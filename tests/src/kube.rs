@@ -43,7 +43,7 @@ pub fn install_arguments() -> Vec<String> {
     let namespace = RELEASE_NAMESPACE;
     format!(
         "upgrade --install {RELEASE} {chart} --namespace {namespace} --create-namespace --wait \
-         --timeout 120s --set proxy.config.accessLog=all"
+         --timeout 120s --set proxy.proxyConfig.accessLog=all"
     )
     .split_whitespace()
     .map(ToOwned::to_owned)

@@ -15,9 +15,9 @@ const CONFIGURATION: &str = "mutatingwebhookconfiguration fairlead-sidecar-injec
 fn wrong_values_are_refused_by_the_schema() {
     let chart = chart();
     for (value, word) in [
-        ("replicas=none", "replicas"),
+        ("webhook.replicas=none", "replicas"),
         ("proxy.logLevel=loud", "logLevel"),
-        ("proxy.config.accessLog=some", "accessLog"),
+        ("proxy.proxyConfig.accessLog=some", "accessLog"),
         ("noSuchValue=1", "noSuchValue"),
     ] {
         let arguments = [

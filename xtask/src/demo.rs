@@ -56,7 +56,7 @@ fn deploy(cluster: &Cluster) -> Result<()> {
     cluster
         .kubectl(["delete", "namespace", "demo", "--ignore-not-found", "--wait"])
         .run()?;
-    cluster.kubectl(["apply", "--filename=-"]).input(MANIFEST).run()?;
+    cluster.kubectl(["apply", "--filename=-"]).input(MANIFEST.replace("VERSION", images::DEFAULT_TAG)).run()?;
     cluster
         .kubectl(["wait", "--namespace=demo", "--for=condition=Available", "deployment", "--all"])
         .arg("--timeout=120s")

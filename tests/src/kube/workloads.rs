@@ -1,7 +1,8 @@
 //! Workloads that several tests deploy.
 
 /// A client that waits for `kubectl exec`.
-pub const CLIENT: &str = "
+pub const CLIENT: &str = concat!(
+    "
 apiVersion: apps/v1
 kind: Deployment
 metadata: {name: client}
@@ -16,13 +17,17 @@ spec:
       terminationGracePeriodSeconds: 1
       containers:
       - name: client
-        image: fairlead/testapp:dev
+        image: fairlead/testapp:",
+    env!("CARGO_PKG_VERSION"),
+    "
         imagePullPolicy: IfNotPresent
         args: [sleep]
-";
+"
+);
 
 /// A server of HTTP and of a server-first protocol, with its Service.
-pub const SERVER: &str = "
+pub const SERVER: &str = concat!(
+    "
 apiVersion: apps/v1
 kind: Deployment
 metadata: {name: server}
@@ -37,7 +42,9 @@ spec:
       terminationGracePeriodSeconds: 1
       containers:
       - name: server
-        image: fairlead/testapp:dev
+        image: fairlead/testapp:",
+    env!("CARGO_PKG_VERSION"),
+    "
         imagePullPolicy: IfNotPresent
         args: [serve]
         readinessProbe:
@@ -52,4 +59,5 @@ spec:
   ports:
   - {name: http, port: 80, targetPort: 8080}
   - {name: tcp-greeting, port: 9000, targetPort: 9000}
-";
+"
+);

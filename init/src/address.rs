@@ -13,10 +13,9 @@ use netlink_packet_route::{
     AddressFamily, RouteNetlinkMessage,
     address::{AddressAttribute, AddressHeaderFlags, AddressMessage},
 };
-use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 use rustix::io::Errno;
 
-use crate::rules::PASSTHROUGH_IPV6;
+use crate::{netlink, rules::PASSTHROUGH_IPV6};
 
 const IPV6_ADDRESSES: &str = "/proc/net/if_inet6";
 /// The kernel gives this index to the loopback interface of each namespace.
@@ -104,12 +103,8 @@ fn addition() -> Vec<u8> {
     bytes
 }
 
-/// Sends one request and reads the kernel's answer, which it gives before `send` returns.
 fn request(message: &[u8]) -> io::Result<()> {
-    let socket = Socket::new(NETLINK_ROUTE)?;
-    socket.connect(&SocketAddr::new(0, 0))?;
-    socket.send(message, 0)?;
-    let (answer, _) = socket.recv_from_full()?;
+    let answer = netlink::route(message)?;
     let answer = NetlinkMessage::<RouteNetlinkMessage>::deserialize(&answer)
         .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
     match answer.payload {

@@ -17,6 +17,7 @@ use crate::{
     Backend, Log, address,
     capability::{self, Capability},
     installed::Installed,
+    netlink,
     plan::Plan,
     program::{Complaint, RESTORE_ARGUMENTS, SAVE_ARGUMENTS, Tool},
     restore,
@@ -203,6 +204,10 @@ fn require(capability: Capability) -> Result<(), ApplyError> {
 fn read(tool: Tool, log: &Log) -> Result<Installed, ApplyError> {
     if tool.backend == Backend::Legacy {
         require(Capability::NetRaw)?;
+    }
+    if tool.backend == Backend::Nft && netlink::lacks_nat_table(tool.family) {
+        log.debug(format_args!("{}: nft: no nat table", tool.family.name()));
+        return Ok(Installed::default());
     }
     let mut command = Command::new(tool.save());
     command.args(SAVE_ARGUMENTS);

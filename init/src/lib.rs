@@ -8,8 +8,8 @@
 //! iptables-save ─▶ installed (text) ──────────┘
 //! ```
 //!
-//! Only [`apply`], [`address`], [`capability`] and [`log`] touch the system; the rest is plain
-//! functions of plain values.
+//! Only [`apply`], [`address`], [`capability`], [`log`] and what asks the kernel touch the system;
+//! the rest is plain functions of plain values.
 //!
 //! - [`flags`], [`config`]: Istio's flags, all faults at once
 //! - [`rules`]: the rules as data, per family
@@ -26,6 +26,7 @@ pub mod config;
 pub mod flags;
 pub mod installed;
 pub mod log;
+mod netlink;
 pub mod plan;
 pub mod program;
 pub mod restore;

@@ -134,7 +134,7 @@ fn a_fault_in_the_second_family_takes_the_first_ones_rules_back() {
 fn a_kernel_without_the_nft_backend_is_served_by_legacy() {
     let old = Programs::new("old-kernel")
         .failing(
-            "iptables-nft-save",
+            "iptables-nft-restore",
             "Failed to initialize nft: Protocol not supported",
         )
         .real("iptables-legacy-save")
@@ -152,7 +152,7 @@ fn a_kernel_without_a_nat_table_is_told_which_modules_it_lacks() {
         "can not initialize iptables table `nat`: Table does not exist (do you need to insmod?)";
     let bare = Programs::new("bare-kernel")
         .failing(
-            "iptables-nft-save",
+            "iptables-nft-restore",
             "Failed to initialize nft: Protocol not supported",
         )
         .failing("iptables-legacy-save", complaint);

@@ -109,6 +109,8 @@ impl Connection {
         self.destination = address;
         self.upstream_host = Some(address);
         let connected = select! {
+            // A connection that is there must be taken, or its upstream would see it close in order.
+            biased;
             connected = self.connect(upstream) => connected,
             () = reset(downstream.tcp()) => return Ending::GaveUp { upstream: address },
         };

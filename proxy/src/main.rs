@@ -15,7 +15,7 @@ use fairlead_proxy::{
     client,
     config::{Config, PodFiles},
     original_dst::Conntrack,
-    sidecar,
+    sidecar::Sidecar,
 };
 use fairlead_runtime::log;
 
@@ -39,7 +39,10 @@ fn run_sidecar(arguments: &SidecarArguments) -> anyhow::Result<ExitCode> {
     let names = env::vars_os().filter_map(|(name, _)| name.into_string().ok());
     let config = Config::from_lookup(|name| env::var(name).ok(), names, arguments, &files)?;
     let log = log::start(config.log_level, log::Format::Text)?;
-    runtime()?.block_on(sidecar::run(config, Some(log), Arc::new(Conntrack)))?;
+    runtime()?.block_on(async {
+        let sidecar = Sidecar::start(config, Some(log), Arc::new(Conntrack), io::stdout()).await?;
+        anyhow::Ok(sidecar.run().await?)
+    })?;
     Ok(ExitCode::SUCCESS)
 }
 

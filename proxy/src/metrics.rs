@@ -44,8 +44,8 @@ pub struct Metric {
 pub struct Sources {
     /// The counters of each worker.
     pub workers: Vec<Arc<Statistics>>,
-    /// The addresses of the listeners, as Envoy writes them in names: `0.0.0.0_15001`.
-    pub listeners: [(Direction, String); 2],
+    /// The ports of the listeners.
+    pub listeners: [(Direction, u16); 2],
     /// Who this proxy is.
     pub node: Node,
     /// The access log's counts.
@@ -59,10 +59,10 @@ impl Sources {
     pub fn collect(&self) -> Vec<Metric> {
         let mut metrics = Vec::new();
         self.server(&mut metrics);
-        for (direction, address) in &self.listeners {
-            self.listener(*direction, address, &mut metrics);
-            self.cluster(*direction, &mut metrics);
-            istio::connections(self, *direction, &mut metrics);
+        for (direction, port) in self.listeners {
+            self.listener(direction, &format!("0.0.0.0_{port}"), &mut metrics);
+            self.cluster(direction, &mut metrics);
+            istio::connections(self, direction, &mut metrics);
         }
         metrics.push(cluster_metric(
             BLACK_HOLE_CLUSTER,

@@ -1,6 +1,12 @@
-//! The life of the process: bind everything or nothing, run, drain, end.
+//! The life of the process: start everything or nothing, run, drain, end.
 
-use std::{io, net::Ipv4Addr, sync::Arc, time::Duration};
+mod sockets;
+
+use std::{
+    io::{self, Write},
+    sync::Arc,
+    time::Duration,
+};
 
 use axum::Router;
 use fairlead_runtime::{
@@ -13,24 +19,24 @@ use tokio::{
     net::TcpListener,
     select,
     sync::mpsc,
-    task::JoinSet,
     time::{interval, timeout},
 };
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
+use self::sockets::Sockets;
 use crate::{
     access_log,
     admin::{self, Admin},
+    arguments::Ports,
     config::Config,
     connection::Settings,
     destination::CapturePorts,
     direction::Direction,
     health,
     lifecycle::{Lifecycle, Stop},
-    listener,
     metrics::Sources,
     original_dst::Redirect,
-    workers::{self, Listeners, Workers},
+    workers::{self, Workers},
 };
 
 /// Between two looks at the number of open connections while draining.
@@ -39,41 +45,162 @@ const DRAIN_LOOK: Duration = Duration::from_millis(10);
 /// How long answers of the admin and health ports may go on at the end.
 const LAST_ANSWERS: Duration = Duration::from_millis(500);
 
-/// Why the process could not start, or go on.
+/// Why the process could not start; nothing runs then.
 #[derive(Debug, thiserror::Error)]
-pub enum RunError {
+pub enum StartError {
     /// A port is taken.
     #[error(transparent)]
     Bind(#[from] BindError),
     /// The kernel gives no thread, descriptor or signal.
     #[error("start {what}")]
-    Start {
+    Resource {
         /// What.
         what: &'static str,
         /// The kernel's words.
         source: io::Error,
     },
-    /// A worker panicked.
-    #[error("a worker has ended: its panic is logged above; the process cannot go on without it")]
-    WorkerEnded,
 }
 
-/// Runs until a signal or an operator ends it.
-///
-/// # Errors
-/// Something could not be started, and nothing runs; or a worker is lost.
-pub async fn run(
-    mut config: Config,
-    log: Option<log::Control>,
-    redirect: Arc<dyn Redirect>,
-) -> Result<(), RunError> {
-    let start = |what| move |source| RunError::Start { what, source };
-    raise_descriptor_limit();
-    let mut termination = Termination::listen().map_err(start("signal handling"))?;
-    let sockets = Sockets::bind(&mut config).await?;
-    let (lines, writer) =
-        access_log::start(io::stdout()).map_err(start("the writer of the access log"))?;
-    let settings = Settings {
+/// The process cannot go on: a worker panicked.
+#[derive(Debug, thiserror::Error)]
+#[error("a worker has ended by the panic told above: the process cannot go on without it")]
+pub struct WorkerEnded;
+
+/// The running process.
+#[derive(Debug)]
+pub struct Sidecar {
+    admin: Arc<Admin>,
+    workers: Workers,
+    writer: access_log::Writer,
+    termination: Termination,
+    asked: mpsc::Receiver<Stop>,
+    servers: drain::Signal,
+}
+
+impl Sidecar {
+    /// Takes all ports and starts all threads. Access-log lines go to `lines`.
+    ///
+    /// # Errors
+    /// Something could not be started, and nothing runs.
+    pub async fn start(
+        mut config: Config,
+        log: Option<log::Control>,
+        redirect: Arc<dyn Redirect>,
+        lines: impl Write + Send + 'static,
+    ) -> Result<Self, StartError> {
+        let failed = |what| move |source| StartError::Resource { what, source };
+        raise_descriptor_limit();
+        let termination = Termination::listen().map_err(failed("signal handling"))?;
+        let sockets = Sockets::bind(config.ports, config.workers.into()).await?;
+        config.ports = sockets.ports;
+        let (access_log, writer) =
+            access_log::start(lines).map_err(failed("the writer of the access log"))?;
+        let settings = settings(&config, redirect);
+        let workers = workers::start(sockets.captured, &settings, &access_log)
+            .map_err(failed("the workers"))?;
+        let (lifecycle, asked) = Lifecycle::new();
+        let admin = Arc::new(Admin {
+            sources: Sources {
+                workers: workers.statistics().to_vec(),
+                listeners: [
+                    (Direction::Outbound, config.ports.outbound),
+                    (Direction::Inbound, config.ports.inbound),
+                ],
+                node: config.node.clone(),
+                access_log: writer.counts(),
+                lifecycle: lifecycle.clone(),
+            },
+            config,
+            log,
+        });
+        let (servers, ending) = drain::channel();
+        for (listeners, router) in [
+            (sockets.admin, admin::router(admin.clone())),
+            (sockets.status, health::status(admin.clone())),
+            (sockets.health, health::health(admin.clone())),
+            (sockets.metrics, health::metrics(admin.clone())),
+        ] {
+            serve(listeners, &router, &ending);
+        }
+        lifecycle.workers_started();
+        Ok(Self {
+            admin,
+            workers,
+            writer,
+            termination,
+            asked,
+            servers,
+        })
+    }
+
+    /// The ports that it listens on.
+    pub fn ports(&self) -> Ports {
+        self.admin.config.ports
+    }
+
+    /// Runs until a signal or an operator ends it, and the drain is over.
+    ///
+    /// # Errors
+    /// A worker is lost.
+    pub async fn run(mut self) -> Result<(), WorkerEnded> {
+        info!(
+            node = self.admin.config.node.id(),
+            workers = self.admin.config.workers,
+            outbound = self.ports().outbound,
+            inbound = self.ports().inbound,
+            "ready"
+        );
+        let result = self.live().await;
+        let cut = self.workers.active();
+        self.workers.stop();
+        self.writer.flush();
+        if cut > 0 {
+            warn!(
+                connections = cut,
+                "ended with open connections: they were reset"
+            );
+        }
+        // The last answers, to whoever asked for the end; what is left ends with the runtime.
+        let _ = timeout(LAST_ANSWERS, self.servers.drain()).await;
+        info!("ended");
+        result
+    }
+
+    /// Carries traffic until the end is asked for and the drain is over.
+    async fn live(&mut self) -> Result<(), WorkerEnded> {
+        let stop = select! {
+            signal = self.termination.received() => {
+                info!(signal, "asked to end");
+                Stop::Gracefully
+            }
+            stop = asked(&mut self.asked) => {
+                info!(?stop, "asked to end on an admin port");
+                stop
+            }
+            () = self.workers.failed() => return Err(WorkerEnded),
+        };
+        if stop == Stop::AtOnce {
+            return Ok(());
+        }
+        let config = &self.admin.config;
+        let after = config.proxy.termination_drain_duration;
+        self.admin.sources.lifecycle.drain();
+        info!(connections = self.workers.active(), at_most = ?after, "draining");
+        select! {
+            drained = timeout(after, idle(config.exit_on_zero_connections, &self.workers)) => {
+                if drained.is_err() {
+                    info!("the time to drain is over");
+                }
+            }
+            signal = self.termination.received() => info!(signal, "asked again: ending now"),
+            () = at_once(&mut self.asked) => info!("asked on an admin port to end now"),
+        }
+        Ok(())
+    }
+}
+
+fn settings(config: &Config, redirect: Arc<dyn Redirect>) -> Settings {
+    Settings {
         ports: CapturePorts {
             outbound: config.ports.outbound,
             inbound: config.ports.inbound,
@@ -82,103 +209,7 @@ pub async fn run(
         access_log: config.proxy.access_log,
         access_log_encoding: config.proxy.access_log_encoding,
         redirect,
-    };
-    let mut workers =
-        workers::start(sockets.captured, &settings, &lines).map_err(start("the workers"))?;
-    drop(lines);
-    let (lifecycle, mut asked) = Lifecycle::new();
-    let admin = Arc::new(Admin {
-        sources: Sources {
-            workers: workers.statistics().to_vec(),
-            listeners: [
-                (
-                    Direction::Outbound,
-                    format!("0.0.0.0_{}", config.ports.outbound),
-                ),
-                (
-                    Direction::Inbound,
-                    format!("0.0.0.0_{}", config.ports.inbound),
-                ),
-            ],
-            node: config.node.clone(),
-            access_log: writer.counts(),
-            lifecycle: lifecycle.clone(),
-        },
-        config,
-        log,
-    });
-    let (end, ending) = drain::channel();
-    let mut servers = JoinSet::new();
-    for (listeners, router) in [
-        (sockets.admin, admin::router(admin.clone())),
-        (sockets.status, health::status(admin.clone())),
-        (sockets.health, health::health(admin.clone())),
-        (sockets.metrics, health::metrics(admin.clone())),
-    ] {
-        serve(&mut servers, listeners, &router, &ending);
     }
-    drop(ending);
-    lifecycle.workers_started();
-    info!(
-        node = admin.config.node.id(),
-        workers = admin.config.workers,
-        outbound = admin.config.ports.outbound,
-        inbound = admin.config.ports.inbound,
-        "ready"
-    );
-    let result = live(&admin, &mut workers, &mut termination, &mut asked).await;
-    let cut = workers.active();
-    workers.stop();
-    writer.flush();
-    if cut > 0 {
-        warn!(
-            connections = cut,
-            "ended with open connections: they were reset"
-        );
-    }
-    // The last answers, to whoever asked for the end.
-    let _ = timeout(LAST_ANSWERS, end.drain()).await;
-    info!("ended");
-    result
-}
-
-/// Carries traffic until the end is asked for and the drain is over.
-async fn live(
-    admin: &Admin,
-    workers: &mut Workers,
-    termination: &mut Termination,
-    asked: &mut mpsc::Receiver<Stop>,
-) -> Result<(), RunError> {
-    let stop = select! {
-        signal = termination.received() => {
-            info!(signal, "asked to end");
-            Stop::Gracefully
-        }
-        stop = asked.recv() => {
-            info!(?stop, "asked to end on an admin port");
-            stop.unwrap_or(Stop::Gracefully)
-        }
-        () = workers.failed() => {
-            error!("a worker has ended");
-            return Err(RunError::WorkerEnded);
-        }
-    };
-    if stop == Stop::AtOnce {
-        return Ok(());
-    }
-    let after = admin.config.proxy.termination_drain_duration;
-    admin.sources.lifecycle.drain();
-    info!(connections = workers.active(), at_most = ?after, "draining");
-    select! {
-        drained = timeout(after, idle(admin.config.exit_on_zero_connections, workers)) => {
-            if drained.is_err() {
-                info!("the drain is over");
-            }
-        }
-        signal = termination.received() => info!(signal, "asked again: ending now"),
-        () = at_once(asked) => info!("asked on an admin port to end now"),
-    }
-    Ok(())
 }
 
 /// Returns when no connection is open, if that ends the drain.
@@ -192,84 +223,21 @@ async fn idle(ends: bool, workers: &Workers) {
     }
 }
 
-async fn at_once(asked: &mut mpsc::Receiver<Stop>) {
-    loop {
-        match asked.recv().await {
-            Some(Stop::AtOnce) => return,
-            Some(Stop::Gracefully) => {}
-            None => std::future::pending().await,
-        }
+async fn asked(requests: &mut mpsc::Receiver<Stop>) -> Stop {
+    match requests.recv().await {
+        Some(stop) => stop,
+        // The senders live as long as the process.
+        None => std::future::pending().await,
     }
 }
 
-/// Every socket that the process listens on.
-struct Sockets {
-    captured: Vec<Listeners>,
-    admin: Vec<TcpListener>,
-    status: Vec<TcpListener>,
-    health: Vec<TcpListener>,
-    metrics: Vec<TcpListener>,
+async fn at_once(requests: &mut mpsc::Receiver<Stop>) {
+    while asked(requests).await != Stop::AtOnce {}
 }
 
-impl Sockets {
-    /// Takes every port before anything runs; writes the ports that were free ones into the
-    /// configuration.
-    async fn bind(config: &mut Config) -> Result<Self, RunError> {
-        let ports = &mut config.ports;
-        let workers = usize::from(config.workers);
-        let mut captured = Vec::new();
-        let outbound = listener::bind("captured outbound connections", ports.outbound, workers)?;
-        let inbound = listener::bind("captured inbound connections", ports.inbound, workers)?;
-        for (port, shares) in [
-            (&mut ports.outbound, &outbound),
-            (&mut ports.inbound, &inbound),
-        ] {
-            if let Some(address) = shares
-                .first()
-                .and_then(|share| share.first()?.local_addr().ok())
-            {
-                *port = address.port();
-            }
-        }
-        for (outbound, inbound) in outbound.into_iter().zip(inbound) {
-            captured.push(Listeners { outbound, inbound });
-        }
-        let admin = server::bind("admin", (Ipv4Addr::LOCALHOST, ports.admin).into()).await?;
-        if let Ok(address) = admin.local_addr() {
-            ports.admin = address.port();
-        }
-        Ok(Self {
-            captured,
-            admin: vec![admin],
-            status: open("status", &mut ports.status)?,
-            health: open("health", &mut ports.health)?,
-            metrics: open("metrics", &mut ports.metrics)?,
-        })
-    }
-}
-
-/// Takes a port on all addresses, for this thread's runtime.
-fn open(purpose: &'static str, port: &mut u16) -> Result<Vec<TcpListener>, RunError> {
-    let mut listeners = Vec::new();
-    for listener in listener::bind(purpose, *port, 1)?.into_iter().flatten() {
-        let mut register = |listener: std::net::TcpListener| {
-            *port = listener.local_addr()?.port();
-            TcpListener::from_std(listener)
-        };
-        let what = purpose;
-        listeners.push(register(listener).map_err(|source| RunError::Start { what, source })?);
-    }
-    Ok(listeners)
-}
-
-fn serve(
-    servers: &mut JoinSet<()>,
-    listeners: Vec<TcpListener>,
-    router: &Router,
-    ending: &drain::Watch,
-) {
+fn serve(listeners: Vec<TcpListener>, router: &Router, ending: &drain::Watch) {
     for listener in listeners {
-        servers.spawn(server::serve(listener, router.clone(), ending.clone()));
+        tokio::spawn(server::serve(listener, router.clone(), ending.clone()));
     }
 }
 

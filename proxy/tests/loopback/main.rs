@@ -1,0 +1,10 @@
+//! The proxy on loopback sockets, with a redirect that leads where the test says.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test ends by panicking, in its helpers too"
+)]
+
+mod data_path;
+mod rig;
+mod sidecar;

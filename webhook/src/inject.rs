@@ -150,6 +150,3 @@ fn array<'a>(parent: &'a mut Map<String, Value>, field: &str) -> &'a mut Vec<Val
     }
     value.as_array_mut().expect("made an array above")
 }
-
-#[cfg(test)]
-mod tests;

@@ -223,3 +223,6 @@ fn applications<'a>(pod: &'a Value, previous: &Status) -> impl Iterator<Item = &
     let all = pod::list(pod, CONTAINERS).iter().chain(sidecars);
     all.filter(|container| !previous.has_container(pod::name(container)))
 }
+
+#[cfg(test)]
+mod tests;

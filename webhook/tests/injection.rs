@@ -1,0 +1,203 @@
+//! Whole pods: what is injected into them, and that it is injected once.
+//!
+//! `golden/NAME.yaml` is a pod as the API server hands it over, `golden/NAME.injected.yaml` what
+//! becomes of it. `UPDATE_GOLDEN=1 cargo test -p fairlead-webhook` rewrites the latter.
+
+#[path = "injection/defaults.rs"]
+mod defaults;
+
+use std::{fs, path::PathBuf};
+
+use fairlead_webhook::{
+    inject::inject,
+    patch::additions,
+    settings::{NativeSidecar, Settings},
+};
+use json_patch::{Patch, PatchOperation};
+use serde_json::{Value, json};
+
+const NAMESPACE: &str = "shop";
+
+fn settings() -> Settings {
+    let text = "
+        image: fairlead/proxy:0.1.0
+        imagePullPolicy: IfNotPresent
+        imagePullSecrets: [mesh-registry]
+        resources:
+          requests: { cpu: 0.05, memory: 40Mi }
+          limits: { cpu: 2, memory: 512Mi }
+        traffic: { excludeOutboundPorts: '22' }
+        ";
+    Settings::parse(text).unwrap()
+}
+
+fn golden(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/golden")
+        .join(name)
+}
+
+fn read(name: &str) -> Value {
+    let path = golden(name);
+    let text = fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    serde_norway::from_str(&text).unwrap()
+}
+
+/// Injects, and checks what holds for every pod: the patch adds only and gives the same pod, and a
+/// second injection finds nothing to do, before and after the API server has set its defaults.
+#[track_caller]
+fn injected(pod: &Value, native: bool) -> Value {
+    let settings = settings();
+    let injected = inject(pod, NAMESPACE, &settings, native).unwrap().pod;
+
+    let Patch(operations) = additions(pod, &injected);
+    assert!(
+        operations
+            .iter()
+            .all(|op| matches!(op, PatchOperation::Add(_)))
+    );
+    let mut patched = pod.clone();
+    json_patch::patch(&mut patched, &operations).unwrap();
+    assert_eq!(patched, injected, "the patch gives another pod");
+
+    for found in [injected.clone(), defaults::as_stored(&injected)] {
+        for native in [native, !native] {
+            let again = inject(&found, NAMESPACE, &settings, native).unwrap().pod;
+            let Patch(operations) = additions(&found, &again);
+            assert!(
+                operations.is_empty(),
+                "a second injection changes {operations:#?}"
+            );
+            assert_eq!(again, found, "a second injection takes something away");
+        }
+    }
+    injected
+}
+
+#[track_caller]
+fn check_golden(name: &str, native: bool) {
+    let injected = injected(&read(&format!("{name}.yaml")), native);
+    let file = format!("{name}.injected.yaml");
+    let text = serde_norway::to_string(&injected).unwrap();
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        fs::write(golden(&file), text).unwrap();
+        return;
+    }
+    let expected = fs::read_to_string(golden(&file)).unwrap();
+    assert_eq!(
+        text, expected,
+        "{file} differs; UPDATE_GOLDEN=1 rewrites it"
+    );
+}
+
+#[test]
+fn a_pod_of_a_deployment() {
+    check_golden("deployment", NativeSidecar::Auto.resolve(35));
+}
+
+#[test]
+fn a_pod_on_an_api_server_without_native_sidecars() {
+    check_golden("plain", NativeSidecar::Auto.resolve(28));
+}
+
+#[test]
+fn a_pod_with_every_annotation() {
+    check_golden("annotated", true);
+}
+
+#[test]
+fn a_pod_with_more_of_everything() {
+    check_golden("busy", true);
+}
+
+#[test]
+fn a_pod_of_a_scheduled_job() {
+    check_golden("job", true);
+}
+
+#[test]
+fn a_bare_pod_gets_what_it_lacks() {
+    let pod = json!({ "spec": { "containers": [{ "name": "app" }] } });
+    let injected = injected(&pod, true);
+    let names = |field: &str| -> Vec<&str> {
+        let list = injected["spec"][field].as_array().unwrap().iter();
+        list.map(|element| element["name"].as_str().unwrap())
+            .collect()
+    };
+    assert_eq!(names("initContainers"), ["istio-init", "istio-proxy"]);
+    assert_eq!(names("containers"), ["app"]);
+    assert_eq!(names("volumes"), ["istio-podinfo"]);
+}
+
+#[test]
+fn nulls_count_as_absent() {
+    let pod = json!({
+        "metadata": { "name": "a", "labels": null, "annotations": null, "creationTimestamp": null },
+        "spec": { "containers": [{ "name": "app" }], "initContainers": null, "volumes": null },
+    });
+    let injected = injected(&pod, true);
+    assert_eq!(injected["metadata"]["creationTimestamp"], Value::Null);
+    assert_eq!(
+        injected["spec"]["initContainers"].as_array().unwrap().len(),
+        2
+    );
+}
+
+#[test]
+fn fields_newer_than_this_program_stay() {
+    let pod = json!({
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": { "name": "a", "fromTheFuture": { "a": [1] } },
+        "spec": {
+            "containers": [{ "name": "app", "fromTheFuture": true }],
+            "fromTheFuture": [{ "name": "x" }],
+        },
+        "status": { "fromTheFuture": 1.5 },
+    });
+    let injected = injected(&pod, true);
+    assert_eq!(
+        injected["metadata"]["fromTheFuture"],
+        pod["metadata"]["fromTheFuture"]
+    );
+    assert_eq!(injected["spec"]["containers"], pod["spec"]["containers"]);
+    assert_eq!(
+        injected["spec"]["fromTheFuture"],
+        pod["spec"]["fromTheFuture"]
+    );
+    assert_eq!(injected["status"], pod["status"]);
+}
+
+#[test]
+fn what_other_webhooks_gave_our_containers_stays() {
+    let pod = json!({ "spec": { "containers": [{ "name": "app" }] } });
+    let mut found = inject(&pod, NAMESPACE, &settings(), true).unwrap().pod;
+    let proxy = &mut found["spec"]["initContainers"][1];
+    proxy["env"]
+        .as_array_mut()
+        .unwrap()
+        .insert(0, json!({ "name": "TRACING", "value": "on" }));
+    proxy["volumeMounts"]
+        .as_array_mut()
+        .unwrap()
+        .push(json!({ "name": "x", "mountPath": "/x" }));
+    let containers = found["spec"]["initContainers"].as_array_mut().unwrap();
+    containers.insert(0, json!({ "name": "vault" }));
+    let again = inject(&found, NAMESPACE, &settings(), true).unwrap().pod;
+    assert_eq!(again, found);
+}
+
+#[test]
+fn a_second_injection_repairs_what_was_changed() {
+    let pod = json!({ "spec": { "containers": [{ "name": "app" }] } });
+    let whole = inject(&pod, NAMESPACE, &settings(), true).unwrap().pod;
+    let mut broken = whole.clone();
+    broken["spec"]["initContainers"][1]["image"] = json!("other");
+    broken["spec"]["initContainers"]
+        .as_array_mut()
+        .unwrap()
+        .remove(0);
+    broken["spec"]["volumes"] = json!([]);
+    let again = inject(&broken, NAMESPACE, &settings(), true).unwrap().pod;
+    assert_eq!(again, whole);
+}

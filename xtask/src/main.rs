@@ -15,6 +15,7 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 
 use crate::cluster::verbs::ClusterVerb;
+use crate::images::verbs::ImagesVerb;
 
 #[derive(Parser)]
 #[command(
@@ -31,6 +32,8 @@ enum Verb {
     /// The real one-node Kubernetes that the demo and the tests run on
     #[command(subcommand)]
     Cluster(ClusterVerb),
+    /// Build the container images, without docker and without a registry
+    Images(ImagesVerb),
 }
 
 fn main() -> ExitCode {
@@ -46,6 +49,7 @@ fn main() -> ExitCode {
 fn run(verb: Verb) -> Result<ExitCode> {
     match verb {
         Verb::Cluster(verb) => verb.run(),
+        Verb::Images(verb) => verb.run(),
     }
 }
 

@@ -1,58 +1,126 @@
 //! buildah, without a daemon and without a registry.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
-use crate::cache;
 use crate::command::Program;
+use crate::{cache, progress};
+
+/// The Debian release that brings iptables and nft; the default of the Dockerfile too.
+const DEBIAN: &str = "bookworm";
 
 /// The image store of this project.
 #[derive(Debug)]
-pub(crate) struct Buildah {
+pub(super) struct Buildah {
     storage: PathBuf,
 }
 
 impl Buildah {
     /// The store in the user's cache.
-    pub(crate) fn new() -> Result<Self> {
+    pub(super) fn new() -> Result<Self> {
         Ok(Self {
             storage: cache::cache_directory()?.join("buildah"),
         })
     }
 
-    /// Builds an image from the text of a Dockerfile. Layers that did not change are reused.
-    pub(crate) fn build(
+    /// Builds an image from the text of a Dockerfile, and writes it to a file that containerd, docker and podman read.
+    pub(super) fn build(
         &self,
         name: &str,
-        recipe: &str,
+        dockerfile: &str,
         context: &Path,
-        options: &[&str],
+        options: &[String],
+        archive: &Path,
     ) -> Result<()> {
-        // Isolation by chroot needs neither runc's control groups nor a network of its own.
+        // Isolation by chroot asks for no control groups. Layers are not kept: with this store each would be a whole
+        // file system.
         self.command(&[
             "build",
             "--isolation=chroot",
-            "--layers",
+            "--layers=false",
             "--pull=never",
             "--file=-",
+            "--tag",
+            name,
         ])
         .args(options)
-        .args(["--tag", name])
         .arg(context)
-        .input(recipe)
-        .run()
-    }
-
-    /// Writes an image to a file that containerd, docker and podman read.
-    pub(crate) fn archive(&self, name: &str, file: &Path) -> Result<()> {
+        .input(dockerfile)
+        .run()?;
+        // buildah adds to an archive that exists.
+        match fs::remove_file(archive) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(error).with_context(|| format!("remove {}", archive.display()));
+            }
+            _ => {}
+        }
         self.command(&[
             "push",
             "--quiet",
             name,
-            &format!("oci-archive:{}:{name}", file.display()),
+            &format!("oci-archive:{}:{name}", archive.display()),
+        ])
+        .run()?;
+        // What the tag named before has no name now.
+        self.command(&["rmi", "--prune", "--force"]).run()
+    }
+
+    /// Pushes a built image to a registry, with the credentials the user logged in with.
+    pub(super) fn push(
+        &self,
+        archive: &Path,
+        name: &str,
+        destination: &str,
+        verify: bool,
+    ) -> Result<()> {
+        let from = format!("oci-archive:{}:{name}", archive.display());
+        let id = self.command(&["pull", "--quiet", &from]).output()?;
+        let to = format!("docker://{destination}");
+        self.command(&[
+            "push",
+            "--quiet",
+            &format!("--tls-verify={verify}"),
+            id.trim(),
+            &to,
         ])
         .run()
+    }
+
+    /// Returns the name of a Debian image with the packet filters in it, after making it from packages the first time.
+    pub(super) fn debian_base(&self) -> Result<String> {
+        let name = format!("localhost/fairlead-base:{DEBIAN}");
+        let _lock = cache::lock(
+            &self.storage.join("base.lock"),
+            "another run that makes the base image",
+        )?;
+        if self
+            .command(&["inspect", "--type=image", &name])
+            .finish()?
+            .status
+            .success()
+        {
+            return Ok(name);
+        }
+        progress::step(
+            "making a Debian base image with debootstrap (about a minute, once)",
+            || {
+                let root = self.storage.join("debootstrap");
+                cache::remove(&root)?;
+                Program::new("debootstrap")
+                    .args(["--variant=minbase", "--include=iptables,nftables", DEBIAN])
+                    .arg(&root)
+                    .run()?;
+                let dockerfile = "FROM scratch\nCOPY . /\n";
+                self.command(&["build", "--layers=false", "--file=-", "--tag", &name])
+                    .arg(&root)
+                    .input(dockerfile)
+                    .run()?;
+                cache::remove(&root)
+            },
+        )?;
+        Ok(name)
     }
 
     /// A subcommand on this store. The driver `vfs` works on every file system.

@@ -325,6 +325,7 @@ fn reset(stream: TcpStream) {
     SockRef::from(&stream)
         .set_linger(Some(std::time::Duration::ZERO))
         .unwrap();
+    drop(stream);
 }
 
 /// A listener whose queue is full, so that the kernel drops further SYNs; and what fills it.

@@ -19,12 +19,13 @@ use std::ffi::OsStr;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 
 use self::configuration::DAEMONS;
 pub(crate) use self::configuration::PAUSE_IMAGE;
 use self::state::{Name, Record, State};
 use crate::command::Program;
+use crate::images::Image;
 use crate::packages::Needed;
 use crate::tools::{KUBERNETES_VERSION, Tools};
 use crate::{cache, images, packages, progress};
@@ -32,7 +33,8 @@ use crate::{cache, images, packages, progress};
 /// The name of the cluster that people and the demo use.
 pub(crate) const DEFAULT_NAME: &str = "dev";
 
-const PROGRAMS: [Needed; 11] = [
+/// What the daemons are, and what they call.
+pub(crate) const PACKAGES: [Needed; 11] = [
     ("/usr/lib/cni/ptp", "containernetworking-plugins"),
     ("buildah", "buildah"),
     ("conntrack", "conntrack"),
@@ -70,7 +72,7 @@ impl Cluster {
     pub(crate) fn up(name: &str) -> Result<Self> {
         let cluster = Self::named(name)?;
         require_root()?;
-        packages::ensure(&PROGRAMS)?;
+        packages::ensure(&PACKAGES)?;
         let tools = Tools::ensure()?;
         let _lock = cluster.lock()?;
         if let Some(record) = cluster.state.record()? {
@@ -146,10 +148,33 @@ impl Cluster {
     }
 
     /// Gives the node images from OCI archives; pods use them with `imagePullPolicy: IfNotPresent` or `Never`.
-    pub(crate) fn load_images<P: AsRef<Path>>(&self, archives: &[P]) -> Result<()> {
-        archives
+    pub(crate) fn load_images(&self, images: &[Image]) -> Result<()> {
+        images
             .iter()
-            .try_for_each(|archive| self.ctr(&["images", "import"]).arg(archive.as_ref()).run())
+            .try_for_each(|image| self.import(&image.archive))
+    }
+
+    fn import(&self, archive: &Path) -> Result<()> {
+        self.ctr(&["images", "import"]).arg(archive).run()
+    }
+
+    /// The process on this machine that is the container of a pod; its namespaces lead into the pod.
+    pub(crate) fn container_process(
+        &self,
+        namespace: &str,
+        pod: &str,
+        container: &str,
+    ) -> Result<u32> {
+        let namespace = format!("--namespace={namespace}");
+        let ids =
+            format!(r#"--output=jsonpath={{.status.*[?(@.name=="{container}")].containerID}}"#);
+        let id = self
+            .kubectl(["get", "pod", pod, &namespace, &ids])
+            .output()?;
+        let id = id.trim().trim_start_matches("containerd://");
+        let tasks = self.ctr(&["tasks", "list"]).output()?;
+        process_of_task(&tasks, id)
+            .with_context(|| format!("container {container} of pod {pod} does not run"))
     }
 
     /// How each part is, daemons first.
@@ -262,6 +287,15 @@ impl Cluster {
     }
 }
 
+/// Reads the table of `ctr tasks list`: TASK, PID, STATUS.
+fn process_of_task(tasks: &str, id: &str) -> Option<u32> {
+    let rows = tasks
+        .lines()
+        .map(|row| row.split_whitespace().collect::<Vec<_>>());
+    rows.filter(|row| row.len() == 3 && row[0] == id)
+        .find_map(|row| row[1].parse().ok())
+}
+
 fn require_root() -> Result<()> {
     if !packages::is_root() {
         bail!(
@@ -270,4 +304,16 @@ fn require_root() -> Result<()> {
         );
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_process_of_a_container_is_in_the_second_column() {
+        let tasks = "TASK    PID     STATUS\nab12    4711    RUNNING\nab123   4712    RUNNING\n";
+        assert_eq!(process_of_task(tasks, "ab123"), Some(4712));
+        assert_eq!(process_of_task(tasks, "ab"), None);
+    }
 }

@@ -1,14 +1,13 @@
 //! `cargo xtask demo`: from nothing to a call through two sidecars, on a real Kubernetes.
 
-use std::thread;
 use std::time::Instant;
 
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Context, Result, ensure};
 
 use crate::cluster::{Cluster, DEFAULT_NAME};
 use crate::command::Program;
-use crate::tools::Tools;
-use crate::{images, packages, progress};
+use crate::images::DEFAULT_TAG;
+use crate::{product, progress};
 
 const MANIFEST: &str = include_str!("demo/demo.yaml");
 const RELEASE: &str = "fairlead";
@@ -17,18 +16,16 @@ const RELEASE_NAMESPACE: &str = "fairlead-system";
 /// Builds, installs, deploys, calls, and shows what happened. Can be run again.
 pub(crate) fn run() -> Result<()> {
     let started = Instant::now();
-    packages::ensure(&images::PROGRAMS)?;
-    let product = thread::scope(|scope| {
-        // The Go programs and ours use a core each when both must be built.
-        let tools = scope.spawn(Tools::ensure);
-        let product = images::product()?;
-        tools.join().map_err(|_| anyhow!("building the cluster's programs panicked"))??;
-        anyhow::Ok(product)
-    })?;
+    let product = product::ensure()?;
     let cluster = Cluster::up(DEFAULT_NAME)?;
-    progress::step("giving the node the images", || cluster.load_images(&product.archives))?;
+    progress::step("giving the node the images", || {
+        cluster.load_images(&product)
+    })?;
     progress::step("helm install fairlead", || install(&cluster))?;
-    progress::step("deploying a client, a server and a pod that opts out", || deploy(&cluster))?;
+    progress::step(
+        "deploying a client, a server and a pod that opts out",
+        || deploy(&cluster),
+    )?;
     tell(&cluster)?;
     println!("\nThe demo took {:.0} s.", started.elapsed().as_secs_f64());
     Ok(())
@@ -38,15 +35,32 @@ fn install(cluster: &Cluster) -> Result<()> {
     cluster
         .helm(["upgrade", "--install", RELEASE])
         .arg(crate::checkout().join("charts/fairlead"))
-        .args(["--namespace", RELEASE_NAMESPACE, "--create-namespace", "--wait"])
+        .args([
+            "--namespace",
+            RELEASE_NAMESPACE,
+            "--create-namespace",
+            "--wait",
+        ])
         .args(["--set", "proxy.proxyConfig.accessLog=all"])
         .run()?;
     // Images of one tag may have changed since an earlier run; pods do not notice by themselves.
     cluster
-        .kubectl(["rollout", "restart", "deployment", "--namespace", RELEASE_NAMESPACE])
+        .kubectl([
+            "rollout",
+            "restart",
+            "deployment",
+            "--namespace",
+            RELEASE_NAMESPACE,
+        ])
         .run()?;
     cluster
-        .kubectl(["rollout", "status", "deployment", "--namespace", RELEASE_NAMESPACE])
+        .kubectl([
+            "rollout",
+            "status",
+            "deployment",
+            "--namespace",
+            RELEASE_NAMESPACE,
+        ])
         .arg("--timeout=120s")
         .run()
 }
@@ -54,11 +68,26 @@ fn install(cluster: &Cluster) -> Result<()> {
 fn deploy(cluster: &Cluster) -> Result<()> {
     // Pods of an earlier run were injected by an earlier build.
     cluster
-        .kubectl(["delete", "namespace", "demo", "--ignore-not-found", "--wait"])
+        .kubectl([
+            "delete",
+            "namespace",
+            "demo",
+            "--ignore-not-found",
+            "--wait",
+        ])
         .run()?;
-    cluster.kubectl(["apply", "--filename=-"]).input(MANIFEST.replace("VERSION", images::DEFAULT_TAG)).run()?;
     cluster
-        .kubectl(["wait", "--namespace=demo", "--for=condition=Available", "deployment", "--all"])
+        .kubectl(["apply", "--filename=-"])
+        .input(MANIFEST.replace("VERSION", DEFAULT_TAG))
+        .run()?;
+    cluster
+        .kubectl([
+            "wait",
+            "--namespace=demo",
+            "--for=condition=Available",
+            "deployment",
+            "--all",
+        ])
         .arg("--timeout=120s")
         .run()
 }
@@ -68,7 +97,9 @@ fn tell(cluster: &Cluster) -> Result<()> {
     chapter("The pods: injected ones are 2/2, the one that opted out by annotation is 1/1");
     show(cluster.kubectl(["get", "pods", "--namespace=demo"]))?;
 
-    chapter("Their containers, init containers first; a restartable init container is a native sidecar");
+    chapter(
+        "Their containers, init containers first; a restartable init container is a native sidecar",
+    );
     show(cluster.kubectl([
         "get",
         "pods",
@@ -82,19 +113,42 @@ fn tell(cluster: &Cluster) -> Result<()> {
     let process = cluster.container_process("demo", &server, "istio-proxy")?;
     for program in ["iptables", "ip6tables"] {
         let process = process.to_string();
-        show(Program::new("nsenter").args(["--net", "--target", &process, program, "-t", "nat", "-S"]))?;
+        show(
+            Program::new("nsenter")
+                .args(["--net", "--target", &process, program, "-t", "nat", "-S"]),
+        )?;
     }
 
     chapter("A call from the client through the Service");
-    let call = ["exec", "--namespace=demo", "deployment/client", "--container=client", "--"];
-    let answer = show(cluster.kubectl(call).args(["fairlead-testapp", "get", "http://server.demo/"]))?;
-    ensure!(answer.contains("hello from server"), "the server did not answer:\n{answer}");
+    let call = [
+        "exec",
+        "--namespace=demo",
+        "deployment/client",
+        "--container=client",
+        "--",
+    ];
+    let answer =
+        show(
+            cluster
+                .kubectl(call)
+                .args(["fairlead-testapp", "get", "http://server.demo/"]),
+        )?;
+    ensure!(
+        answer.contains("hello from server"),
+        "the server did not answer:\n{answer}"
+    );
     println!("(127.0.0.6 is the address from which a sidecar calls its application.)");
 
     for app in ["client", "server"] {
         chapter(&format!("What the {app}'s sidecar logged of that call"));
         let pod = pod_name(cluster, app)?;
-        show(cluster.kubectl(["logs", "--namespace=demo", &pod, "--container=istio-proxy", "--tail=3"]))?;
+        show(cluster.kubectl([
+            "logs",
+            "--namespace=demo",
+            &pod,
+            "--container=istio-proxy",
+            "--tail=3",
+        ]))?;
     }
 
     chapter("What to try next");
@@ -118,7 +172,9 @@ fn chapter(title: &str) {
 /// Prints the command as a reader would type it, and what it prints.
 fn show(program: Program) -> Result<String> {
     let line = program.to_string();
-    let short = line.rsplit_once("/kubectl ").map_or(line.clone(), |(_, rest)| format!("kubectl {rest}"));
+    let short = line
+        .rsplit_once("/kubectl ")
+        .map_or(line.clone(), |(_, rest)| format!("kubectl {rest}"));
     println!("$ {short}");
     let output = program.output()?;
     print!("{output}");
@@ -129,7 +185,10 @@ fn pod_name(cluster: &Cluster, app: &str) -> Result<String> {
     let label = format!("app={app}");
     let name = cluster
         .kubectl(["get", "pods", "--namespace=demo", "--selector", &label])
-        .args(["--field-selector=status.phase=Running", "--output=jsonpath={.items[0].metadata.name}"])
+        .args([
+            "--field-selector=status.phase=Running",
+            "--output=jsonpath={.items[0].metadata.name}",
+        ])
         .output()
         .with_context(|| format!("find the pod of {app}"))?;
     ensure!(!name.is_empty(), "{app} has no running pod");

@@ -23,7 +23,8 @@ use crate::{cache, progress};
 /// The tag of images that are not told another: the version of the workspace.
 pub(crate) const DEFAULT_TAG: &str = env!("CARGO_PKG_VERSION");
 
-const PACKAGES: [Needed; 2] = [("buildah", "buildah"), ("debootstrap", "debootstrap")];
+/// What builds images.
+pub(crate) const PACKAGES: [Needed; 2] = [("buildah", "buildah"), ("debootstrap", "debootstrap")];
 
 /// The name under which the cluster's manifest asks for CoreDNS.
 const COREDNS_IMAGE: &str = "docker.io/fairlead/coredns:dev";
@@ -67,7 +68,7 @@ pub(crate) fn cluster_images(tools: &Tools) -> Result<Vec<PathBuf>> {
     let images = [("pause", PAUSE_IMAGE), ("coredns", COREDNS_IMAGE)];
     let archive = |directory: &Path, program: &str| directory.join(format!("{program}.tar"));
     let version = tools.directory().file_name().unwrap_or_default().display();
-    let directory = cache::ensure(&format!("images-of-{version}"), |scratch| {
+    let directory = cache::ensure(&format!("{version}-images"), |scratch| {
         progress::step("packing the images of pause and CoreDNS", || {
             let buildah = Buildah::new()?;
             images.iter().try_for_each(|(program, name)| {

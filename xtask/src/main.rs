@@ -3,9 +3,13 @@
 mod cache;
 mod cluster;
 mod command;
+mod demo;
 mod images;
+mod lint;
 mod packages;
+mod product;
 mod progress;
+mod test;
 mod tools;
 
 use std::path::Path;
@@ -29,6 +33,15 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Verb {
+    /// From nothing to a call through two sidecars on a real Kubernetes
+    Demo,
+    /// Every test; the last line counts
+    Test {
+        /// Only these
+        rungs: Vec<test::Rung>,
+    },
+    /// Formatting, clippy and the dependency policy
+    Lint,
     /// The real one-node Kubernetes that the demo and the tests run on
     #[command(subcommand)]
     Cluster(ClusterVerb),
@@ -48,6 +61,9 @@ fn main() -> ExitCode {
 
 fn run(verb: Verb) -> Result<ExitCode> {
     match verb {
+        Verb::Demo => demo::run().map(|()| ExitCode::SUCCESS),
+        Verb::Test { rungs } => test::run(&rungs),
+        Verb::Lint => lint::run().map(|()| ExitCode::SUCCESS),
         Verb::Cluster(verb) => verb.run(),
         Verb::Images(verb) => verb.run(),
     }

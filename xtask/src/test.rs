@@ -3,15 +3,15 @@
 use std::fmt;
 use std::io::{BufRead, BufReader};
 use std::process::{ExitCode, Stdio};
-use std::thread;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result};
 use clap::ValueEnum;
 
 use crate::cluster::Cluster;
 use crate::command::Program;
-use crate::tools::Tools;
-use crate::{images, packages, progress};
+use crate::images::{Image, programs};
+use crate::packages::Needed;
+use crate::{packages, product, progress};
 
 /// The cluster of the tests is its own, so that a developer's is left alone.
 const CLUSTER: &str = "test";
@@ -27,6 +27,12 @@ pub(crate) enum Rung {
     Cluster,
 }
 
+const NAMESPACE_PACKAGES: [Needed; 3] = [
+    ("ip", "iproute2"),
+    ("iptables", "iptables"),
+    ("nft", "nftables"),
+];
+
 const NAMESPACE_TESTS: [&str; 2] = ["redirect", "proxy"];
 
 /// One after the other: `webhook_outage` disturbs what `cluster` tests, and `chart` removes it.
@@ -36,15 +42,13 @@ const CLUSTER_TESTS: [&str; 3] = ["cluster", "webhook_outage", "chart"];
 pub(crate) fn run(rungs: &[Rung]) -> Result<ExitCode> {
     let wanted = |rung| rungs.is_empty() || rungs.contains(&rung);
     let mut tally = Tally::default();
-    if wanted(Rung::Namespace) || wanted(Rung::Cluster) {
-        packages::ensure(&images::PROGRAMS)?;
-    }
     if wanted(Rung::Unit) {
         progress::say("unit tests");
         tally.add(cargo_test(&["--workspace"])?);
     }
     if wanted(Rung::Namespace) {
-        let programs = images::build_programs()?;
+        packages::ensure(&NAMESPACE_PACKAGES)?;
+        let programs = programs::build(&programs::PROGRAMS)?;
         let programs = programs.display().to_string();
         progress::say("namespace tests");
         for test in NAMESPACE_TESTS {
@@ -56,34 +60,30 @@ pub(crate) fn run(rungs: &[Rung]) -> Result<ExitCode> {
         tally.add(on_a_cluster()?);
     }
     println!("{tally}");
-    Ok(if tally.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if tally.failed == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 /// Starts the cluster, runs its tests, and removes it whatever they said.
 fn on_a_cluster() -> Result<Tally> {
-    let product = thread::scope(|scope| {
-        // The Go programs and ours use a core each when both must be built.
-        let tools = scope.spawn(Tools::ensure);
-        let product = images::product()?;
-        tools.join().map_err(|_| anyhow!("building the cluster's programs panicked"))??;
-        anyhow::Ok(product)
-    })?;
+    let product = product::ensure()?;
     let cluster = Cluster::up(CLUSTER)?;
     let tally = cluster_tests(&cluster, &product);
     Cluster::down(CLUSTER)?;
     tally
 }
 
-fn cluster_tests(cluster: &Cluster, product: &images::Product) -> Result<Tally> {
-    cluster.load_images(&product.archives)?;
+fn cluster_tests(cluster: &Cluster, product: &[Image]) -> Result<Tally> {
+    cluster.load_images(product)?;
     progress::say("cluster tests");
     let mut tally = Tally::default();
     for test in CLUSTER_TESTS {
-        let path = std::env::join_paths(
-            [cluster.programs()]
-                .into_iter()
-                .chain(std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default())),
-        )
+        let path = std::env::join_paths([cluster.programs()].into_iter().chain(
+            std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()),
+        ))
         .context("the cluster's directory cannot stand in PATH")?;
         let run = test_target(test)
             .env("PATH", path)
@@ -98,12 +98,23 @@ fn cluster_tests(cluster: &Cluster, product: &images::Product) -> Result<Tally> 
 /// An ignored test target of the `tests` package, with its output shown when it fails.
 fn test_target(name: &str) -> Program {
     Program::new("cargo")
-        .args(["test", "--locked", "--package=fairlead-tests", "--test", name])
+        .args([
+            "test",
+            "--locked",
+            "--package=fairlead-tests",
+            "--test",
+            name,
+        ])
         .args(["--", "--include-ignored"])
 }
 
 fn cargo_test(args: &[&str]) -> Result<Tally> {
-    count(Program::new("cargo").args(["test", "--locked"]).args(args).arg("--no-fail-fast"))
+    count(
+        Program::new("cargo")
+            .args(["test", "--locked"])
+            .args(args)
+            .arg("--no-fail-fast"),
+    )
 }
 
 /// Runs `cargo test`, shows what it prints, and adds up its result lines.
@@ -123,7 +134,9 @@ fn count(program: Program) -> Result<Tally> {
             tally.add(Tally::of_line(&line).unwrap_or_default());
         }
     }
-    let status = child.wait().with_context(|| format!("wait for `{shown}`"))?;
+    let status = child
+        .wait()
+        .with_context(|| format!("wait for `{shown}`"))?;
     if !status.success() && tally.failed == 0 {
         // It did not compile, or was killed.
         tally.failed = 1;
@@ -148,10 +161,15 @@ impl Tally {
     fn of_line(line: &str) -> Option<Self> {
         let counts = line.strip_prefix("test result: ")?.split_once(". ")?.1;
         let number = |word: &str| {
-            let part = counts.split("; ").find_map(|part| part.strip_suffix(word))?;
+            let part = counts
+                .split("; ")
+                .find_map(|part| part.strip_suffix(word))?;
             part.trim().parse().ok()
         };
-        Some(Self { passed: number("passed")?, failed: number("failed")? })
+        Some(Self {
+            passed: number("passed")?,
+            failed: number("failed")?,
+        })
     }
 }
 
@@ -173,8 +191,14 @@ mod tests {
 
     #[test]
     fn result_lines_are_counted() {
-        check("test result: ok. 12 passed; 0 failed; 3 ignored; 0 measured; 0 filtered out", Some((12, 0)));
-        check("test result: FAILED. 1 passed; 2 failed; 0 ignored; 0 measured; 0 filtered out", Some((1, 2)));
+        check(
+            "test result: ok. 12 passed; 0 failed; 3 ignored; 0 measured; 0 filtered out",
+            Some((12, 0)),
+        );
+        check(
+            "test result: FAILED. 1 passed; 2 failed; 0 ignored; 0 measured; 0 filtered out",
+            Some((1, 2)),
+        );
     }
 
     #[test]

@@ -61,7 +61,9 @@ pub(super) fn start(cluster: &Cluster, tools: &Tools, images: &[PathBuf]) -> Res
     daemons::wait("starting containerd", DEADLINE, state, &record, || {
         answers(cluster.ctr(&["version"]))
     })?;
-    cluster.load_images(images)?;
+    images
+        .iter()
+        .try_for_each(|archive| cluster.import(archive))?;
     daemons::wait("starting the apiserver", DEADLINE, state, &record, || {
         answers(cluster.kubectl(["get", "--raw", "/readyz"]))
     })?;

@@ -1,1 +1,375 @@
+use std::{net::SocketAddr, sync::Arc};
 
+use fairlead_runtime::{drain, readiness::Readiness, server::bind};
+use http_body_util::{Empty, Full, StreamBody, combinators::BoxBody};
+use hyper::{Method, body::Frame};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use rcgen::{CertificateParams, KeyPair};
+use rustls::{
+    ClientConfig, RootCertStore,
+    crypto::aws_lc_rs::{default_provider, sign::any_supported_type},
+    pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer},
+    sign::CertifiedKey,
+};
+use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    task::JoinHandle,
+};
+use tokio_rustls::{TlsConnector, client::TlsStream};
+
+use super::*;
+use crate::settings::tests::settings;
+
+const NAME: &str = "fairlead-webhook.mesh.svc";
+/// Far beyond every deadline of the server.
+const LONG: Duration = Duration::from_secs(20);
+
+/// A server on a port of its own, and what a client needs to trust it.
+struct Server {
+    address: SocketAddr,
+    roots: RootCertStore,
+    served: Certificate,
+    readiness: Readiness,
+    native: watch::Sender<Option<bool>>,
+    signal: drain::Signal,
+    serving: JoinHandle<()>,
+}
+
+impl Server {
+    async fn start() -> Self {
+        // Another test may have been first.
+        let _ = default_provider().install_default();
+        let (certified_key, der) = certificate();
+        let mut roots = RootCertStore::empty();
+        roots.add(der).unwrap();
+        let served = Certificate::default();
+        served.replace(certified_key);
+        let (native, known) = watch::channel(Some(true));
+        let (signal, watch) = drain::channel();
+        let readiness = Readiness::default();
+        let injector = Injector::new(settings(), known, Metrics::new().0);
+        let pages = router(injector, readiness.clone());
+        let listener = bind("test", SocketAddr::from(([127, 0, 0, 1], 0)))
+            .await
+            .unwrap();
+        Self {
+            address: listener.local_addr().unwrap(),
+            roots,
+            served: served.clone(),
+            readiness,
+            native,
+            signal,
+            serving: tokio::spawn(serve(listener, tls_config(served), pages, watch)),
+        }
+    }
+
+    async fn connect(&self, alpn: &[&str]) -> TlsStream<TcpStream> {
+        let mut config = ClientConfig::builder()
+            .with_root_certificates(self.roots.clone())
+            .with_no_client_auth();
+        config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
+        let stream = TcpStream::connect(self.address).await.unwrap();
+        let name = NAME.try_into().unwrap();
+        TlsConnector::from(Arc::new(config))
+            .connect(name, stream)
+            .await
+            .unwrap()
+    }
+
+    async fn http1(&self) -> hyper::client::conn::http1::SendRequest<Payload> {
+        let stream = TokioIo::new(self.connect(&["http/1.1"]).await);
+        let (sender, connection) = hyper::client::conn::http1::handshake(stream).await.unwrap();
+        tokio::spawn(connection);
+        sender
+    }
+
+    async fn http2(&self) -> hyper::client::conn::http2::SendRequest<Payload> {
+        let stream = TokioIo::new(self.connect(&["h2"]).await);
+        let executor = TokioExecutor::new();
+        let (sender, connection) = hyper::client::conn::http2::handshake(executor, stream)
+            .await
+            .unwrap();
+        tokio::spawn(connection);
+        sender
+    }
+
+    async fn send(&self, request: Request<Payload>) -> (StatusCode, String) {
+        text(self.http1().await.send_request(request).await.unwrap()).await
+    }
+
+    async fn get(&self, path: &str) -> (StatusCode, String) {
+        self.send(request(Method::GET, path, empty())).await
+    }
+}
+
+type Payload = BoxBody<Bytes, std::convert::Infallible>;
+
+fn certificate() -> (Arc<CertifiedKey>, CertificateDer<'static>) {
+    let key = KeyPair::generate().unwrap();
+    let params = CertificateParams::new([NAME.to_owned()]).unwrap();
+    let der = params.self_signed(&key).unwrap().der().clone();
+    let private = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
+    let certified = CertifiedKey::new(vec![der.clone()], any_supported_type(&private).unwrap());
+    (Arc::new(certified), der)
+}
+
+fn empty() -> Payload {
+    Empty::new().boxed()
+}
+
+fn full(body: impl Into<Bytes>) -> Payload {
+    Full::new(body.into()).boxed()
+}
+
+/// A body whose rest never comes.
+fn stalled() -> Payload {
+    let first = futures_util::stream::iter([Ok(Frame::data(Bytes::from_static(b"{")))]);
+    let never = futures_util::stream::pending();
+    StreamBody::new(futures_util::StreamExt::chain(first, never)).boxed()
+}
+
+fn request(method: Method, path: &str, body: Payload) -> Request<Payload> {
+    let request = axum::http::Request::builder().method(method);
+    let request = request.uri(format!("https://{NAME}{path}"));
+    let request = request.header(header::CONTENT_TYPE, "application/json");
+    request.header(header::HOST, NAME).body(body).unwrap()
+}
+
+fn review() -> Request<Payload> {
+    let review = json!({
+        "apiVersion": "admission.k8s.io/v1",
+        "kind": "AdmissionReview",
+        "request": {
+            "uid": "1",
+            "kind": { "group": "", "version": "v1", "kind": "Pod" },
+            "namespace": "shop",
+            "object": { "spec": { "containers": [{ "name": "app" }] } },
+        },
+    });
+    request(Method::POST, "/inject", full(review.to_string()))
+}
+
+async fn text(response: axum::http::Response<hyper::body::Incoming>) -> (StatusCode, String) {
+    let status = response.status();
+    let body = response.into_body().collect().await.unwrap().to_bytes();
+    (status, String::from_utf8(body.to_vec()).unwrap())
+}
+
+#[track_caller]
+fn check_injected((status, body): &(StatusCode, String)) {
+    assert_eq!(*status, StatusCode::OK, "{body}");
+    let review: Value = serde_json::from_str(body).unwrap();
+    assert_eq!(review["response"]["allowed"], true);
+    assert!(review["response"]["patch"].is_string());
+}
+
+#[track_caller]
+fn check((status, body): &(StatusCode, String), expected: StatusCode, part: &str) {
+    assert_eq!(*status, expected, "{body}");
+    assert!(body.contains(part), "{part} in {body}");
+}
+
+#[tokio::test]
+async fn a_review_is_answered_over_both_versions_of_http() {
+    let server = Server::start().await;
+    check_injected(&server.send(review()).await);
+    let mut sender = server.http2().await;
+    for _ in 0..3 {
+        check_injected(&text(sender.send_request(review()).await.unwrap()).await);
+    }
+    let mut long_path = review();
+    *long_path.uri_mut() = format!("https://{NAME}/inject/cluster/one")
+        .parse()
+        .unwrap();
+    check_injected(&server.send(long_path).await);
+}
+
+#[tokio::test]
+async fn wrong_requests_are_told_what_is_wrong() {
+    let server = Server::start().await;
+    let mut untyped = review();
+    untyped
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, "text/plain".parse().unwrap());
+    check(
+        &server.send(untyped).await,
+        StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        "application/json",
+    );
+    let nothing = request(Method::POST, "/inject", empty());
+    check(
+        &server.send(nothing).await,
+        StatusCode::BAD_REQUEST,
+        "empty",
+    );
+    let malformed = request(Method::POST, "/inject", full("{\"kind\":"));
+    check(
+        &server.send(malformed).await,
+        StatusCode::BAD_REQUEST,
+        "AdmissionReview",
+    );
+    check(
+        &server.get("/unknown").await,
+        StatusCode::NOT_FOUND,
+        "POST /inject",
+    );
+    let got = server.get("/inject").await;
+    assert_eq!(got.0, StatusCode::METHOD_NOT_ALLOWED);
+}
+
+#[tokio::test]
+async fn a_body_over_the_limit_is_refused_by_its_announcement_and_by_its_length() {
+    let server = Server::start().await;
+    let announced = request(Method::POST, "/inject", full(vec![b' '; BODY_LIMIT + 1]));
+    let mut sender = server.http2().await;
+    let answer = text(sender.send_request(announced).await.unwrap()).await;
+    check(&answer, StatusCode::PAYLOAD_TOO_LARGE, "6 MiB");
+    let frames = (0..7).map(|_| Ok(Frame::data(Bytes::from(vec![b' '; 1 << 20]))));
+    let streamed = StreamBody::new(futures_util::stream::iter(frames)).boxed();
+    let streamed = request(Method::POST, "/inject", streamed);
+    let answer = text(sender.send_request(streamed).await.unwrap()).await;
+    check(&answer, StatusCode::PAYLOAD_TOO_LARGE, "6 MiB");
+    check_injected(&text(sender.send_request(review()).await.unwrap()).await);
+}
+
+#[tokio::test]
+async fn a_slow_body_is_given_up_while_others_are_served() {
+    let server = Server::start().await;
+    let mut slow = server.http2().await;
+    let waiting = tokio::spawn(slow.send_request(request(Method::POST, "/inject", stalled())));
+    check_injected(&server.send(review()).await);
+    let answer = timeout(LONG, waiting).await.unwrap().unwrap().unwrap();
+    check(&text(answer).await, StatusCode::REQUEST_TIMEOUT, "2 s");
+}
+
+#[tokio::test]
+async fn a_flood_is_answered_with_words() {
+    let server = Server::start().await;
+    let mut sender = server.http2().await;
+    let slow = |_| tokio::spawn(sender.send_request(request(Method::POST, "/inject", stalled())));
+    let flood: Vec<_> = (0..TURNS).map(slow).collect();
+    let mut one_more = sender.clone();
+    let answer = timeout(LONG, one_more.send_request(review()))
+        .await
+        .unwrap()
+        .unwrap();
+    let (status, body) = text(answer).await;
+    // It gets its turn when the first of the flood are given up, or is told that there is none.
+    assert!(
+        status == StatusCode::OK || body.contains("try again"),
+        "{status} {body}"
+    );
+    for slow in flood {
+        let answer = timeout(LONG, slow).await.unwrap().unwrap().unwrap();
+        assert_eq!(answer.status(), StatusCode::REQUEST_TIMEOUT);
+    }
+    check_injected(&server.send(review()).await);
+}
+
+#[tokio::test]
+async fn a_client_that_never_shakes_hands_is_closed() {
+    let server = Server::start().await;
+    let mut silent = TcpStream::connect(server.address).await.unwrap();
+    let mut garbage = TcpStream::connect(server.address).await.unwrap();
+    garbage.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
+    let mut rest = Vec::new();
+    assert!(timeout(LONG, garbage.read_to_end(&mut rest)).await.is_ok());
+    assert!(timeout(LONG, silent.read_to_end(&mut rest)).await.is_ok());
+    check_injected(&server.send(review()).await);
+}
+
+#[tokio::test]
+async fn without_the_api_servers_version_nothing_is_guessed() {
+    let server = Server::start().await;
+    server.native.send_replace(None);
+    check(
+        &server.send(review()).await,
+        StatusCode::SERVICE_UNAVAILABLE,
+        "version",
+    );
+}
+
+#[tokio::test]
+async fn readiness_tells_what_is_awaited() {
+    let server = Server::start().await;
+    let gate = server.readiness.gate("certificate");
+    check(&server.get("/healthz").await, StatusCode::OK, "ok");
+    check(
+        &server.get("/readyz").await,
+        StatusCode::SERVICE_UNAVAILABLE,
+        "[-] certificate",
+    );
+    gate.open();
+    assert_eq!(
+        server.get("/readyz").await,
+        (StatusCode::OK, "ready\n".to_owned())
+    );
+    check(
+        &server.get("/readyz?verbose").await,
+        StatusCode::OK,
+        "[+] certificate",
+    );
+}
+
+#[tokio::test]
+async fn a_drain_answers_what_is_open_and_what_comes_late() {
+    let server = Server::start().await;
+    let mut open = server.http2().await;
+    check_injected(&text(open.send_request(review()).await.unwrap()).await);
+    let slow = tokio::spawn(open.send_request(request(Method::POST, "/inject", stalled())));
+    server.signal.start();
+    // A connection that was on its way when the drain began.
+    check_injected(&server.send(review()).await);
+    let answer = timeout(LONG, slow).await.unwrap().unwrap().unwrap();
+    assert_eq!(answer.status(), StatusCode::REQUEST_TIMEOUT);
+    // Afterwards the client is told to go elsewhere, and the port is closed.
+    timeout(LONG, server.signal.drain()).await.unwrap();
+    assert!(open.ready().await.is_err() || open.is_closed());
+    timeout(LONG, server.serving).await.unwrap().unwrap();
+    assert!(TcpStream::connect(server.address).await.is_err());
+}
+
+#[tokio::test]
+async fn the_certificate_changes_for_new_connections_alone() {
+    let mut server = Server::start().await;
+    let mut old = server.http2().await;
+    let (second, der) = certificate();
+    server.served.replace(second);
+    check_injected(&text(old.send_request(review()).await.unwrap()).await);
+    server.roots = RootCertStore::empty();
+    server.roots.add(der).unwrap();
+    check_injected(&server.send(review()).await);
+}
+
+#[tokio::test]
+async fn the_plain_pages_show_the_metrics() {
+    let (metrics, registry) = Metrics::new();
+    metrics.rejected(413);
+    let (signal, watch) = drain::channel();
+    let listener = bind("test", SocketAddr::from(([127, 0, 0, 1], 0)))
+        .await
+        .unwrap();
+    let address = listener.local_addr().unwrap();
+    let pages = plain_router(Readiness::default(), registry);
+    tokio::spawn(fairlead_runtime::server::serve(listener, pages, watch));
+    let stream = TokioIo::new(TcpStream::connect(address).await.unwrap());
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(stream).await.unwrap();
+    tokio::spawn(connection);
+    let mut asked = request(Method::GET, "/metrics", empty());
+    *asked.uri_mut() = "/metrics".parse().unwrap();
+    let (status, body) = text(sender.send_request(asked).await.unwrap()).await;
+    assert_eq!(status, StatusCode::OK);
+    for line in [
+        "sidecar_injection_requests_total 1",
+        "sidecar_injection_failure_total 1",
+        "sidecar_injection_success_total 0",
+        "fairlead_webhook_rejected_total{code=\"413\"} 1",
+        "sidecar_injection_time_seconds_count 0",
+    ] {
+        assert!(body.contains(line), "{line} in {body}");
+    }
+    drop(sender);
+    timeout(LONG, signal.drain()).await.unwrap();
+}

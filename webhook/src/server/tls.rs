@@ -46,11 +46,16 @@ impl Certificate {
     pub fn replace(&self, certified_key: Arc<CertifiedKey>) {
         self.current.store(Some(certified_key));
     }
+
+    /// The one that is served.
+    pub fn current(&self) -> Option<Arc<CertifiedKey>> {
+        self.current.load_full()
+    }
 }
 
 impl ResolvesServerCert for Certificate {
     fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        self.current.load_full()
+        self.current()
     }
 }
 

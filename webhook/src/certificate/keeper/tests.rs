@@ -1,1 +1,295 @@
+mod fake;
 
+use fairlead_runtime::readiness::Readiness;
+use k8s_openapi::ByteString;
+use rustls::{
+    RootCertStore,
+    client::{WebPkiServerVerifier, danger::ServerCertVerifier},
+    crypto::aws_lc_rs::default_provider,
+    pki_types::{CertificateDer, UnixTime, pem::PemObject},
+};
+use serde_json::{Value, json};
+use tokio::{task::JoinHandle, time::Instant};
+
+use self::fake::{Fake, Kind};
+use super::*;
+
+const DEADLINE: Duration = Duration::from_secs(60);
+
+fn empty_secret() -> Value {
+    json!({ "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "ca", "namespace": "mesh" } })
+}
+
+fn secret_with(authority: &Authority) -> Value {
+    let empty: Secret = serde_json::from_value(empty_secret()).unwrap();
+    serde_json::to_value(with_authority(&empty, authority)).unwrap()
+}
+
+/// As the chart makes it: without a bundle.
+fn configuration() -> Value {
+    let entry = |name: &str| {
+        json!({
+            "name": format!("{name}.sidecar-injector.istio.io"),
+            "clientConfig": { "service": { "name": "webhook", "namespace": "mesh" } },
+            "admissionReviewVersions": ["v1"],
+            "sideEffects": "None",
+        })
+    };
+    json!({
+        "apiVersion": "admissionregistration.k8s.io/v1",
+        "kind": "MutatingWebhookConfiguration",
+        "metadata": { "name": "injector" },
+        "webhooks": [entry("namespace"), entry("object")],
+    })
+}
+
+fn installed() -> Fake {
+    let fake = Fake::new();
+    fake.put(Kind::Secret, Some(empty_secret()));
+    fake.put(Kind::Configuration, Some(configuration()));
+    fake
+}
+
+/// A keeper at work.
+struct Replica {
+    certificate: Certificate,
+    readiness: Readiness,
+    task: JoinHandle<()>,
+}
+
+impl Replica {
+    fn start(fake: &Fake) -> Self {
+        // Another test may have been first.
+        let _ = default_provider().install_default();
+        let names = Names {
+            namespace: "mesh".to_owned(),
+            secret: "ca".to_owned(),
+            configuration: "injector".to_owned(),
+            service: "webhook".to_owned(),
+            cluster_domain: "cluster.local".to_owned(),
+        };
+        let certificate = Certificate::default();
+        let readiness = Readiness::default();
+        let gate = readiness.gate("trusted");
+        let metrics = Metrics::new().0;
+        let keeper = Keeper::new(fake.client(), names, certificate.clone(), gate, metrics);
+        Self {
+            certificate,
+            readiness,
+            task: tokio::spawn(keeper.run()),
+        }
+    }
+
+    async fn ready(&self) {
+        until("the replica is ready", || self.readiness.is_ready()).await;
+    }
+
+    /// Whether a client that has this bundle accepts what the replica serves.
+    fn is_accepted_by(&self, bundle: &str) -> bool {
+        let mut roots = RootCertStore::empty();
+        for certificate in CertificateDer::pem_slice_iter(bundle.as_bytes()) {
+            roots.add(certificate.unwrap()).unwrap();
+        }
+        let verifier = WebPkiServerVerifier::builder(Arc::new(roots))
+            .build()
+            .unwrap();
+        let served = self.certificate.current().unwrap();
+        let name = "webhook.mesh.svc".try_into().unwrap();
+        let leaf = &served.cert[0];
+        verifier
+            .verify_server_cert(leaf, &[], &name, &[], UnixTime::now())
+            .is_ok()
+    }
+}
+
+impl Drop for Replica {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// Waits for a condition on the paused clock, which runs on when nothing else does.
+async fn until(what: &str, condition: impl Fn() -> bool) {
+    let end = Instant::now() + DEADLINE;
+    while !condition() {
+        assert!(Instant::now() < end, "{what}: not within {DEADLINE:?}");
+        sleep(Duration::from_millis(10)).await;
+    }
+}
+
+fn text(bytes: &Value) -> String {
+    let bytes: ByteString = serde_json::from_value(bytes.clone()).unwrap();
+    String::from_utf8(bytes.0).unwrap()
+}
+
+fn bundle_of_secret(fake: &Fake) -> String {
+    text(&fake.current(Kind::Secret).unwrap()["data"]["ca.crt"])
+}
+
+/// The bundle of every entry, which must be one.
+fn bundle_of_configuration(fake: &Fake) -> Option<String> {
+    let configuration = fake.current(Kind::Configuration).unwrap();
+    let entries = configuration["webhooks"].as_array().unwrap();
+    let bundle = &entries[0]["clientConfig"]["caBundle"];
+    assert!(
+        entries
+            .iter()
+            .all(|entry| &entry["clientConfig"]["caBundle"] == bundle)
+    );
+    (!bundle.is_null()).then(|| text(bundle))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_installation_gets_an_authority_that_the_api_server_trusts() {
+    let fake = installed();
+    let replica = Replica::start(&fake);
+    replica.ready().await;
+    assert_eq!(
+        bundle_of_configuration(&fake),
+        Some(bundle_of_secret(&fake))
+    );
+    assert!(replica.is_accepted_by(&bundle_of_secret(&fake)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn replicas_that_start_at_once_settle_on_one_authority() {
+    let fake = installed().with_race(2);
+    let replicas = [Replica::start(&fake), Replica::start(&fake)];
+    for replica in &replicas {
+        replica.ready().await;
+    }
+    assert_eq!(fake.conflicts(), 1);
+    assert_eq!(fake.writes(Kind::Secret), 1);
+    for replica in &replicas {
+        assert!(replica.is_accepted_by(&bundle_of_configuration(&fake).unwrap()));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_restart_writes_nothing() {
+    let fake = installed();
+    Replica::start(&fake).ready().await;
+    let writes = (fake.writes(Kind::Secret), fake.writes(Kind::Configuration));
+    assert_eq!(writes, (1, 1));
+    let replica = Replica::start(&fake);
+    replica.ready().await;
+    assert!(replica.is_accepted_by(&bundle_of_secret(&fake)));
+    assert_eq!(
+        (fake.writes(Kind::Secret), fake.writes(Kind::Configuration)),
+        writes
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_bundle_that_somebody_changed_is_repaired() {
+    let fake = installed();
+    let replica = Replica::start(&fake);
+    replica.ready().await;
+    fake.put(Kind::Configuration, Some(configuration()));
+    until("the bundle is back", || {
+        bundle_of_configuration(&fake).is_some()
+    })
+    .await;
+    assert_eq!(
+        bundle_of_configuration(&fake),
+        Some(bundle_of_secret(&fake))
+    );
+    replica.ready().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_emptied_secret_gets_the_same_authority_back() {
+    let fake = installed();
+    let replica = Replica::start(&fake);
+    replica.ready().await;
+    let bundle = bundle_of_secret(&fake);
+    fake.put(Kind::Secret, None);
+    fake.put(Kind::Secret, Some(empty_secret()));
+    until("the Secret is filled", || fake.writes(Kind::Secret) == 2).await;
+    assert_eq!(bundle_of_secret(&fake), bundle);
+    assert!(replica.readiness.is_ready());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_missing_secret_is_waited_for() {
+    let fake = Fake::new();
+    fake.put(Kind::Configuration, Some(configuration()));
+    let replica = Replica::start(&fake);
+    sleep(DEADLINE).await;
+    assert!(!replica.readiness.is_ready());
+    fake.put(Kind::Secret, Some(empty_secret()));
+    replica.ready().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_missing_configuration_is_waited_for_and_seen_to_go() {
+    let fake = Fake::new();
+    fake.put(Kind::Secret, Some(empty_secret()));
+    let replica = Replica::start(&fake);
+    sleep(DEADLINE).await;
+    assert!(!replica.readiness.is_ready());
+    fake.put(Kind::Configuration, Some(configuration()));
+    replica.ready().await;
+    fake.put(Kind::Configuration, None);
+    until("nothing calls the replica", || {
+        !replica.readiness.is_ready()
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_broken_secret_is_left_for_its_owner_to_mend() {
+    let fake = installed();
+    let mut broken = empty_secret();
+    broken["data"] = json!({ "ca.crt": "bm90IFBFTQ==", "ca.key": "bm90IFBFTQ==" });
+    fake.put(Kind::Secret, Some(broken));
+    let replica = Replica::start(&fake);
+    sleep(DEADLINE).await;
+    assert!(!replica.readiness.is_ready());
+    assert_eq!(fake.writes(Kind::Secret), 0);
+    fake.put(Kind::Secret, Some(empty_secret()));
+    replica.ready().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_api_server_that_is_down_is_waited_for() {
+    let fake = installed();
+    fake.set_down(true);
+    let replica = Replica::start(&fake);
+    sleep(DEADLINE).await;
+    assert!(!replica.readiness.is_ready());
+    fake.set_down(false);
+    replica.ready().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_authority_near_its_end_gets_a_successor_without_a_gap() {
+    let fake = installed();
+    let long_ago = OffsetDateTime::now_utc() - time::Duration::days(3600);
+    let old = Authority::generate(long_ago).unwrap();
+    fake.put(Kind::Secret, Some(secret_with(&old)));
+    let replica = Replica::start(&fake);
+    replica.ready().await;
+    let bundle = bundle_of_configuration(&fake).unwrap();
+    assert_eq!(bundle, bundle_of_secret(&fake));
+    assert!(bundle.ends_with(&old.bundle) && bundle.len() > old.bundle.len());
+    assert!(replica.is_accepted_by(&bundle));
+    assert!(!replica.is_accepted_by(&old.bundle));
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_authority_is_served_only_when_it_is_trusted() {
+    let fake = installed();
+    let replica = Replica::start(&fake);
+    replica.ready().await;
+    let served = replica.certificate.current().unwrap();
+    let before = bundle_of_secret(&fake);
+    let other = Authority::generate(OffsetDateTime::now_utc()).unwrap();
+    fake.put(Kind::Secret, Some(secret_with(&other)));
+    until("the other is served", || {
+        !Arc::ptr_eq(&replica.certificate.current().unwrap(), &served)
+    })
+    .await;
+    assert_eq!(bundle_of_configuration(&fake), Some(other.bundle.clone()));
+    assert!(replica.is_accepted_by(&other.bundle) && !replica.is_accepted_by(&before));
+}

@@ -3,6 +3,8 @@
 //! `golden/NAME.yaml` is a pod as the API server hands it over, `golden/NAME.injected.yaml` what
 //! becomes of it. `UPDATE_GOLDEN=1 cargo test -p fairlead-webhook` rewrites the latter.
 
+#![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
 #[path = "injection/defaults.rs"]
 mod defaults;
 

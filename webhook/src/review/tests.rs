@@ -38,7 +38,7 @@ fn an_injected_pod_is_answered_with_its_patch() {
     assert_eq!(response["patchType"], "JSONPatch");
     let patch: ByteString = serde_json::from_value(response["patch"].clone()).unwrap();
     let Patch(operations) = serde_json::from_slice(&patch.0).unwrap();
-    let mut patched = pod.clone();
+    let mut patched = pod;
     json_patch::patch(&mut patched, &operations).unwrap();
     assert_eq!(patched["spec"]["initContainers"][1]["name"], "istio-proxy");
     assert_eq!(response.get("warnings"), None);

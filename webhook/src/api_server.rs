@@ -2,6 +2,7 @@
 
 use std::{error::Error, time::Duration};
 
+use fairlead_runtime::readiness::Gate;
 use kube::{Client, Config, runtime::utils};
 use tokio::{
     sync::watch,
@@ -48,12 +49,13 @@ pub async fn client() -> Result<Client, ConnectError> {
     Client::try_from(config).map_err(ConnectError::Client)
 }
 
-/// Finds out whether proxies are restartable init containers, and again when the cluster may have
-/// been upgraded. Runs until it is dropped.
+/// Tells whether proxies are restartable init containers: by the API server's version unless the
+/// settings say so, and again when the cluster may have been upgraded. Runs until it is dropped.
 pub async fn follow_version(
     client: Client,
     mode: NativeSidecar,
     native: watch::Sender<Option<bool>>,
+    gate: Gate,
 ) {
     let mut pauses = Backoff::default();
     loop {
@@ -63,16 +65,15 @@ pub async fn follow_version(
                 let digits = version
                     .minor
                     .trim_end_matches(|c: char| !c.is_ascii_digit());
-                let known = digits.parse().ok().map(|minor| mode.resolve(minor));
-                let found = known.unwrap_or_else(|| mode.resolve(0));
-                let changed = native.send_replace(Some(found)) != Some(found);
-                if changed {
+                let known = mode.resolve(digits.parse().unwrap_or(0));
+                if native.send_replace(Some(known)) != Some(known) {
                     info!(
                         version = version.git_version,
-                        native = found,
-                        "asked the API server"
+                        native_sidecar = known,
+                        "injecting"
                     );
                 }
+                gate.open();
                 VERSION_CHECK
             }
             Err(error) => {

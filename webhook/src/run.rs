@@ -51,6 +51,7 @@ pub async fn run(config: Config) -> Result<(), StartError> {
     let client = api_server::client().await?;
 
     let readiness = Readiness::default();
+    let version = readiness.gate("API server version");
     let trusted = readiness.gate("API server trusts the certificate");
     let (metrics, registry) = Metrics::new();
     let certificate = Certificate::default();
@@ -58,7 +59,8 @@ pub async fn run(config: Config) -> Result<(), StartError> {
     let (signal, watch) = drain::channel();
 
     let mode = config.settings.native_sidecar;
-    let follow = tokio::spawn(api_server::follow_version(client.clone(), mode, native));
+    let follow = api_server::follow_version(client.clone(), mode, native, version);
+    let follow = tokio::spawn(follow);
     let keeper = Keeper::new(
         client,
         config.names,

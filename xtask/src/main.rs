@@ -1,5 +1,6 @@
 //! Builds, tests, demonstrates and measures Fairlead: `cargo xtask VERB`.
 
+mod bench;
 mod cache;
 mod cluster;
 mod command;
@@ -40,6 +41,11 @@ enum Verb {
         /// Only these
         rungs: Vec<test::Rung>,
     },
+    /// What it costs in time and memory, beside the limits it must hold
+    Bench {
+        /// Only these
+        figures: Vec<bench::Figure>,
+    },
     /// Formatting, clippy and the dependency policy
     Lint,
     /// The real one-node Kubernetes that the demo and the tests run on
@@ -63,6 +69,7 @@ fn run(verb: Verb) -> Result<ExitCode> {
     match verb {
         Verb::Demo => demo::run().map(|()| ExitCode::SUCCESS),
         Verb::Test { rungs } => test::run(&rungs),
+        Verb::Bench { figures } => bench::run(&figures).map(|()| ExitCode::SUCCESS),
         Verb::Lint => lint::run().map(|()| ExitCode::SUCCESS),
         Verb::Cluster(verb) => verb.run(),
         Verb::Images(verb) => verb.run(),

@@ -15,7 +15,7 @@ pub(crate) struct Built {
     pub(crate) program: &'static str,
 }
 
-/// What an image may ask for. The benchmark's load generator is not among them: it runs on the machine.
+/// What an image may ask for.
 pub(crate) const PROGRAMS: [Built; 5] = [
     Built {
         package: "fairlead-webhook",
@@ -38,6 +38,12 @@ pub(crate) const PROGRAMS: [Built; 5] = [
         program: "fairlead-testapp",
     },
 ];
+
+/// What measures. It runs on the machine and is in no image.
+pub(crate) const BENCH: Built = Built {
+    package: "fairlead-tests",
+    program: "fairlead-bench",
+};
 
 /// Builds the programs as they ship: optimized, and static, so that they run in an image with nothing else.
 ///

@@ -13,8 +13,10 @@ use kube::{
 use serde_json::json;
 use tokio::{runtime::Runtime, time::timeout};
 
+use crate::table::Table;
+
 /// The application in the pods; the node has it, so nothing is pulled.
-const IMAGE: &str = "fairlead/testapp:dev";
+const IMAGE: &str = concat!("fairlead/testapp:", env!("CARGO_PKG_VERSION"));
 
 /// Longer than any single step on a loaded machine takes.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
@@ -40,20 +42,22 @@ impl Kubernetes {
     }
 
     /// Runs a measurement in its two namespaces, which it removes.
-    pub(crate) fn run<T, F>(&self, work: impl FnOnce(Bench) -> F) -> anyhow::Result<T>
+    pub(crate) fn run<F>(&self, work: impl FnOnce(Bench) -> F) -> anyhow::Result<Table>
     where
-        F: Future<Output = anyhow::Result<T>>,
+        F: Future<Output = anyhow::Result<Table>>,
     {
         self.runtime.block_on(async {
-            let version = self.client.apiserver_version().await?;
-            println!("Kubernetes {}", version.git_version);
             let bench = Bench {
                 client: self.client.clone(),
             };
             bench.create_namespaces().await?;
             let result = work(bench.clone()).await;
             bench.delete_namespaces().await?;
-            result
+            let version = self.client.apiserver_version().await?.git_version;
+            result.map(|mut table| {
+                table.note(format!("Kubernetes {version}, one node, this machine."));
+                table
+            })
         })
     }
 }

@@ -28,6 +28,8 @@ struct Arguments {
 
 #[derive(Clone, Copy, ValueEnum)]
 enum Figure {
+    /// The machine and the versions, without which the other figures say little
+    Rig,
     /// Time that programming the redirect takes
     Init,
     /// Memory, throughput and latency of the sidecar
@@ -49,18 +51,23 @@ fn main() -> ExitCode {
 }
 
 fn run(figures: &[Figure]) -> anyhow::Result<()> {
-    rig::print()?;
     for figure in figures {
-        println!("{}", measure(*figure)?);
+        match figure {
+            Figure::Rig => println!("{}", rig::describe()?),
+            Figure::Init => print(init::measure)?,
+            Figure::Proxy => print(proxy::measure)?,
+            Figure::Webhook => print(|| Kubernetes::connect()?.run(webhook::measure))?,
+            Figure::Pod => print(|| Kubernetes::connect()?.run(pod::measure))?,
+        }
     }
     Ok(())
 }
 
-fn measure(figure: Figure) -> anyhow::Result<Table> {
-    match figure {
-        Figure::Init => init::measure(),
-        Figure::Proxy => proxy::measure(),
-        Figure::Webhook => Kubernetes::connect()?.run(webhook::measure),
-        Figure::Pod => Kubernetes::connect()?.run(pod::measure),
-    }
+/// Prints a table, and whether its figures may be trusted.
+fn print(measure: impl FnOnce() -> anyhow::Result<Table>) -> anyhow::Result<()> {
+    let busy = rig::busy_share()?;
+    let mut table = measure()?;
+    table.note(rig::remark(busy));
+    println!("{table}");
+    Ok(())
 }

@@ -119,7 +119,8 @@ impl Row {
     }
 
     fn cells(&self) -> [String; COLUMNS.len()] {
-        let decimals = decimals(self.values.into_iter().flatten().fold(0.0, f64::max));
+        let typical = self.value(Statistic::Median);
+        let decimals = decimals(typical.or(self.values.into_iter().flatten().next()));
         let number = |value: f64| format!("{value:.decimals$}");
         let [min, median, p90, p99, max] = self
             .values
@@ -148,10 +149,10 @@ impl Row {
 }
 
 /// Three significant digits, as far as a fraction can give them.
-fn decimals(value: f64) -> usize {
-    match value {
-        _ if value >= 100.0 => 0,
-        _ if value >= 10.0 => 1,
+fn decimals(value: Option<f64>) -> usize {
+    match value.unwrap_or_default().abs() {
+        100.0.. => 0,
+        10.0.. => 1,
         _ => 2,
     }
 }
@@ -243,8 +244,8 @@ title
 
     #[test]
     fn numbers_have_three_digits() {
-        for (value, expected) in [(0.5, 2), (9.9, 2), (12.3, 1), (250.0, 0)] {
-            assert_eq!(decimals(value), expected, "{value}");
+        for (value, expected) in [(0.5, 2), (9.9, 2), (12.3, 1), (-12.3, 1), (250.0, 0)] {
+            assert_eq!(decimals(Some(value)), expected, "{value}");
         }
     }
 }

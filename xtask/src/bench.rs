@@ -1,0 +1,144 @@
+//! `cargo xtask bench`: what the product costs in time and memory, beside the limits it must hold.
+//!
+//! The program that measures is `fairlead-bench` of the package `fairlead-tests`; this builds it and all that it measures.
+
+use anyhow::Result;
+use clap::ValueEnum;
+
+use crate::cluster::{self, Cluster};
+use crate::command::Program;
+use crate::images::{self, programs};
+use crate::{packages, product, progress};
+
+/// The cluster of the figures is its own, so that nothing else runs on it.
+const CLUSTER: &str = "bench";
+
+const RELEASE: &str = "fairlead";
+const RELEASE_NAMESPACE: &str = "fairlead-system";
+
+/// What can be measured.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub(crate) enum Figure {
+    /// Time that programming the redirect takes, in network namespaces; needs root
+    Init,
+    /// Memory, throughput and latency of the sidecar, in network namespaces; needs root
+    Proxy,
+    /// What admission adds to the creation of a pod, and memory, on a cluster; needs root
+    Webhook,
+    /// Time from creating a pod until it is ready, on a cluster; needs root
+    Pod,
+}
+
+impl Figure {
+    const ALL: [Self; 4] = [Self::Init, Self::Proxy, Self::Webhook, Self::Pod];
+
+    /// What `fairlead-bench` calls it.
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Init => "init",
+            Self::Proxy => "proxy",
+            Self::Webhook => "webhook",
+            Self::Pod => "pod",
+        }
+    }
+
+    const fn needs_cluster(self) -> bool {
+        matches!(self, Self::Webhook | Self::Pod)
+    }
+}
+
+/// Measures the figures, all if none is named, and prints them. Fails only where it cannot measure.
+pub(crate) fn run(which: &[Figure]) -> Result<()> {
+    let (on_cluster, in_namespaces) = split(which);
+    // Everything is built before anything is measured: a compiler beside it would be measured too.
+    let images = if on_cluster.is_empty() {
+        packages::ensure(&cluster::PACKAGES)?;
+        Vec::new()
+    } else {
+        product::ensure()?
+    };
+    // With the same packages as for the images, so that cargo builds none of them twice.
+    let programs = programs::build(&[programs::PROGRAMS.as_slice(), &[programs::BENCH]].concat())?;
+    let bench = |figures: &[&str]| {
+        Program::new(programs.join("fairlead-bench"))
+            .args(figures)
+            .env("FAIRLEAD_BIN_DIR", &programs)
+    };
+    // Before the cluster starts, whose daemons are never quite idle.
+    bench(&[&["rig"], in_namespaces.as_slice()].concat()).show()?;
+    if on_cluster.is_empty() {
+        return Ok(());
+    }
+    with_cluster(&images, |cluster| {
+        bench(&on_cluster)
+            .env("KUBECONFIG", cluster.kubeconfig())
+            .show()
+    })
+}
+
+/// The names of the figures that need a cluster, and of those that do not.
+fn split(which: &[Figure]) -> (Vec<&'static str>, Vec<&'static str>) {
+    let wanted = Figure::ALL
+        .into_iter()
+        .filter(|figure| which.is_empty() || which.contains(figure));
+    let (on_cluster, in_namespaces): (Vec<_>, Vec<_>) = wanted.partition(|f| f.needs_cluster());
+    let names = |figures: Vec<Figure>| figures.into_iter().map(Figure::name).collect();
+    (names(on_cluster), names(in_namespaces))
+}
+
+/// Does the work on a cluster with the chart installed, and stops it afterwards if it did not run before.
+fn with_cluster(images: &[images::Image], work: impl FnOnce(&Cluster) -> Result<()>) -> Result<()> {
+    let ran_before = Cluster::open(CLUSTER).is_ok();
+    let cluster = Cluster::up(CLUSTER)?;
+    let result = prepare(&cluster, images, ran_before).and_then(|()| work(&cluster));
+    if !ran_before {
+        Cluster::down(CLUSTER)?;
+    }
+    result
+}
+
+fn prepare(cluster: &Cluster, images: &[images::Image], ran_before: bool) -> Result<()> {
+    progress::step("giving the node the images", || cluster.load_images(images))?;
+    progress::step("helm install fairlead", || {
+        cluster
+            .helm(["upgrade", "--install", RELEASE])
+            .arg(crate::checkout().join("charts/fairlead"))
+            .args(["--namespace", RELEASE_NAMESPACE, "--create-namespace"])
+            .arg("--wait")
+            .run()?;
+        if !ran_before {
+            return Ok(());
+        }
+        // Images of one tag may have changed since an earlier run; pods do not notice by themselves.
+        let namespace = format!("--namespace={RELEASE_NAMESPACE}");
+        cluster
+            .kubectl(["rollout", "restart", "deployment", &namespace])
+            .run()?;
+        cluster
+            .kubectl(["rollout", "status", "deployment", &namespace])
+            .arg("--timeout=120s")
+            .run()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(which: &[Figure], on_cluster: &[&str], in_namespaces: &[&str]) {
+        let expected = (on_cluster.to_vec(), in_namespaces.to_vec());
+        assert_eq!(split(which), expected, "{which:?}");
+    }
+
+    #[test]
+    fn no_figure_named_means_all() {
+        check(&[], &["webhook", "pod"], &["init", "proxy"]);
+    }
+
+    #[test]
+    fn figures_keep_their_order_however_they_are_named() {
+        check(&[Figure::Proxy, Figure::Init], &[], &["init", "proxy"]);
+        check(&[Figure::Pod], &["pod"], &[]);
+    }
+}

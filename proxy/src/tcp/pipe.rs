@@ -7,8 +7,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rustix::pipe::{
-    PipeFlags, SpliceFlags, fcntl_getpipe_size, fcntl_setpipe_size, pipe_with, splice,
+use rustix::{
+    io::retry_on_intr,
+    pipe::{PipeFlags, SpliceFlags, fcntl_getpipe_size, fcntl_setpipe_size, pipe_with, splice},
 };
 use tracing::debug;
 
@@ -95,13 +96,16 @@ impl Pipe {
 
     /// Moves what a socket has into the empty pipe; 0 means its end.
     pub fn fill(&self, from: impl AsFd) -> io::Result<usize> {
-        let moved = splice(from, None, &self.writer, None, self.capacity, flags())?;
+        let moved =
+            retry_on_intr(|| splice(&from, None, &self.writer, None, self.capacity, flags()))?;
         Ok(moved)
     }
 
     /// Moves up to `bytes` of what the pipe holds into a socket.
     pub fn empty(&self, to: impl AsFd, bytes: usize) -> io::Result<usize> {
-        let moved = splice(&self.reader, None, to, None, bytes, flags())?;
+        // A signal to the process may be taken by this thread, and splice looks for one even where
+        // it need not wait.
+        let moved = retry_on_intr(|| splice(&self.reader, None, &to, None, bytes, flags()))?;
         Ok(moved)
     }
 }

@@ -192,7 +192,10 @@ impl fmt::Display for ConnectError {
             Cause::NotPermitted => f.write_str(
                 "not permitted: a firewall rule or policy of this pod's own network forbids it",
             ),
-            Cause::Reset => f.write_str("reset by the other side before it was open"),
+            Cause::Reset => f.write_str(
+                "reset by the other side as soon as it was open: its sidecar could not reach the \
+                 application, or a firewall rejects the connection",
+            ),
             Cause::SourceMissing { source } => write!(
                 f,
                 "the source address {source} is missing in this pod: fairlead-init gives it to \

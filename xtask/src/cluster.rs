@@ -110,6 +110,11 @@ impl Cluster {
         let cluster = Self::named(name)?;
         require_root()?;
         let _lock = cluster.lock()?;
+        if !cluster.state.root().exists() {
+            progress::say(&format!(
+                "there is no cluster {name}; looking for traces of one"
+            ));
+        }
         progress::step(&format!("stopping cluster {name}"), || {
             teardown::remove(&cluster.name, &cluster.state)
         })

@@ -12,7 +12,11 @@ const CONTROLLERS: [&str; 5] = ["cpuset", "cpu", "io", "memory", "pids"];
 
 /// Makes the group in every hierarchy the kubelet looks at.
 pub(crate) fn create(group: &str) -> Result<()> {
-    let hierarchies = hierarchies()?;
+    let mut hierarchies = hierarchies()?;
+    // Beside version 1 hierarchies the kubelet ignores a unified one, which then has no controllers.
+    if hierarchies.iter().any(|hierarchy| !hierarchy.unified) {
+        hierarchies.retain(|hierarchy| !hierarchy.unified);
+    }
     if hierarchies.is_empty() {
         bail!(
             "no control groups are mounted under /sys/fs/cgroup; the kubelet cannot work without"
@@ -70,30 +74,21 @@ fn hierarchies() -> Result<Vec<Hierarchy>> {
     Ok(parse(&mounts))
 }
 
-/// Beside version 1 hierarchies a version 2 one has no controllers, and the kubelet ignores it.
 fn parse(mounts: &str) -> Vec<Hierarchy> {
-    let of_type = |wanted: &str, unified: bool| {
-        let mut found: Vec<Hierarchy> = Vec::new();
-        for line in mounts.lines() {
-            let mut fields = line.split(' ').skip(1);
-            let (Some(root), Some(kind)) = (fields.next(), fields.next()) else {
-                continue;
-            };
-            if kind == wanted && root.starts_with("/sys/fs/cgroup") {
-                found.push(Hierarchy {
-                    root: root.into(),
-                    unified,
-                });
-            }
+    let mut found = Vec::new();
+    for line in mounts.lines() {
+        let mut fields = line.split(' ').skip(1);
+        let (Some(root), Some(kind)) = (fields.next(), fields.next()) else {
+            continue;
+        };
+        if matches!(kind, "cgroup" | "cgroup2") && root.starts_with("/sys/fs/cgroup") {
+            found.push(Hierarchy {
+                root: root.into(),
+                unified: kind == "cgroup2",
+            });
         }
-        found
-    };
-    let first = of_type("cgroup", false);
-    if first.is_empty() {
-        of_type("cgroup2", true)
-    } else {
-        first
     }
+    found
 }
 
 fn delegate(directory: &Path) -> Result<()> {
@@ -182,16 +177,13 @@ mod tests {
     }
 
     #[test]
-    fn version_1_hierarchies_win_over_a_unified_one_beside_them() {
+    fn hybrid_layout_has_both_kinds() {
         let mounts = "cgroup /sys/fs/cgroup/cpu cgroup rw,cpu 0 0\n\
-                      cgroup /sys/fs/cgroup/memory cgroup rw,memory 0 0\n\
                       cgroup2 /sys/fs/cgroup/unified cgroup2 rw 0 0";
-        check(
-            mounts,
-            &[
-                ("/sys/fs/cgroup/cpu", false),
-                ("/sys/fs/cgroup/memory", false),
-            ],
-        );
+        let expected = [
+            ("/sys/fs/cgroup/cpu", false),
+            ("/sys/fs/cgroup/unified", true),
+        ];
+        check(mounts, &expected);
     }
 }

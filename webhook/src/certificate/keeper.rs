@@ -167,7 +167,10 @@ impl Keeper {
                 },
                 () = sleep(pause) => {}
             }
-            pause = match self.keep(OffsetDateTime::now_utc()).await {
+            pause = match self
+                .keep(OffsetDateTime::now_utc().truncate_to_second())
+                .await
+            {
                 Ok(()) => {
                     self.complaint = None;
                     retries.reset();

@@ -1,0 +1,253 @@
+//! The configuration file's wire form, and its values → [`Settings`] or every fault.
+
+use std::collections::BTreeMap;
+
+use fairlead_api::{
+    names::DEFAULT_REVISION,
+    proxy_config::ProxyConfig,
+    values::{LogLevel, Quantity, ValueError, parse_cidrs, parse_ports, parse_selection},
+};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use kube::core::Selector;
+use serde::Deserialize;
+
+use super::{NativeSidecar, Policy, PullPolicy, Resources, Settings, Traffic};
+
+/// The file as it is written. Unknown fields are faults, so that a misspelt one is noticed.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct File {
+    #[serde(default)]
+    policy: Policy,
+    #[serde(default)]
+    never_inject_selector: Vec<LabelSelector>,
+    #[serde(default)]
+    always_inject_selector: Vec<LabelSelector>,
+    #[serde(default)]
+    revision: String,
+    #[serde(default)]
+    native_sidecar: NativeSidecar,
+    image: String,
+    #[serde(default)]
+    image_pull_policy: Option<PullPolicy>,
+    #[serde(default)]
+    image_pull_secrets: Vec<String>,
+    #[serde(default)]
+    log_level: LogLevel,
+    #[serde(default)]
+    resources: ResourcesFile,
+    #[serde(default)]
+    proxy_config: ProxyConfig,
+    #[serde(default)]
+    traffic: TrafficFile,
+    #[serde(default = "cluster_domain")]
+    cluster_domain: String,
+    #[serde(default = "cluster_id")]
+    cluster_id: String,
+    #[serde(default)]
+    mesh_id: Option<String>,
+}
+
+fn cluster_domain() -> String {
+    "cluster.local".to_owned()
+}
+
+/// Istio's name for a mesh of one cluster.
+fn cluster_id() -> String {
+    "Kubernetes".to_owned()
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct ResourcesFile {
+    requests: BTreeMap<String, Scalar>,
+    limits: BTreeMap<String, Scalar>,
+}
+
+/// A quantity as YAML gives it: `100m` is text, `2` a number.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum Scalar {
+    Text(String),
+    Whole(u64),
+    Fraction(f64),
+}
+
+impl Scalar {
+    fn text(&self) -> String {
+        match self {
+            Self::Text(text) => text.clone(),
+            Self::Whole(number) => number.to_string(),
+            Self::Fraction(number) => number.to_string(),
+        }
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+struct TrafficFile {
+    include_inbound_ports: String,
+    exclude_inbound_ports: String,
+    #[serde(rename = "includeOutboundIPRanges")]
+    include_outbound_ip_ranges: String,
+    #[serde(rename = "excludeOutboundIPRanges")]
+    exclude_outbound_ip_ranges: String,
+    include_outbound_ports: String,
+    exclude_outbound_ports: String,
+}
+
+/// Istio's: everything is captured.
+impl Default for TrafficFile {
+    fn default() -> Self {
+        Self {
+            include_inbound_ports: "*".to_owned(),
+            exclude_inbound_ports: String::new(),
+            include_outbound_ip_ranges: "*".to_owned(),
+            exclude_outbound_ip_ranges: String::new(),
+            include_outbound_ports: String::new(),
+            exclude_outbound_ports: String::new(),
+        }
+    }
+}
+
+impl File {
+    /// The settings, unless a value is not accepted; then the faults say which and why.
+    pub(super) fn check(self, faults: &mut Vec<String>) -> Option<Settings> {
+        let never_inject = selectors("neverInjectSelector", self.never_inject_selector, faults);
+        let always_inject = selectors("alwaysInjectSelector", self.always_inject_selector, faults);
+        let image = value("image", self.image.parse(), &self.image, faults);
+        let resources = Resources {
+            requests: quantities("resources.requests", &self.resources.requests, faults),
+            limits: quantities("resources.limits", &self.resources.limits, faults),
+        };
+        let traffic = self.traffic.check(faults);
+        Some(Settings {
+            policy: self.policy,
+            never_inject,
+            always_inject,
+            revision: if self.revision.is_empty() {
+                DEFAULT_REVISION.to_owned()
+            } else {
+                self.revision
+            },
+            native_sidecar: self.native_sidecar,
+            image: image?,
+            image_pull_policy: self.image_pull_policy,
+            image_pull_secrets: self.image_pull_secrets,
+            log_level: self.log_level,
+            resources,
+            proxy_config: self.proxy_config,
+            traffic: traffic?,
+            mesh_id: self.mesh_id.unwrap_or_else(|| self.cluster_domain.clone()),
+            cluster_domain: self.cluster_domain,
+            cluster_id: self.cluster_id,
+        })
+    }
+}
+
+impl TrafficFile {
+    fn check(&self, faults: &mut Vec<String>) -> Option<Traffic> {
+        let ports = |text: &str| parse_ports(text);
+        let ports_or_all = |text: &str| parse_selection(text, parse_ports);
+        let ranges_or_all = |text: &str| parse_selection(text, parse_cidrs);
+        let mut read = Reader { faults };
+        let traffic = (
+            read.text(
+                "includeInboundPorts",
+                &self.include_inbound_ports,
+                ports_or_all,
+            ),
+            read.text("excludeInboundPorts", &self.exclude_inbound_ports, ports),
+            read.text(
+                "includeOutboundIPRanges",
+                &self.include_outbound_ip_ranges,
+                ranges_or_all,
+            ),
+            read.text(
+                "excludeOutboundIPRanges",
+                &self.exclude_outbound_ip_ranges,
+                parse_cidrs,
+            ),
+            read.text(
+                "includeOutboundPorts",
+                &self.include_outbound_ports,
+                ports_or_all,
+            ),
+            read.text("excludeOutboundPorts", &self.exclude_outbound_ports, ports),
+        );
+        Some(Traffic {
+            include_inbound_ports: traffic.0?,
+            exclude_inbound_ports: traffic.1?,
+            include_outbound_ip_ranges: traffic.2?,
+            exclude_outbound_ip_ranges: traffic.3?,
+            include_outbound_ports: traffic.4?,
+            exclude_outbound_ports: traffic.5?,
+        })
+    }
+}
+
+struct Reader<'a> {
+    faults: &'a mut Vec<String>,
+}
+
+impl Reader<'_> {
+    fn text<T>(
+        &mut self,
+        field: &str,
+        text: &str,
+        parse: impl FnOnce(&str) -> Result<T, ValueError>,
+    ) -> Option<T> {
+        value(&format!("traffic.{field}"), parse(text), text, self.faults)
+    }
+}
+
+fn value<T>(
+    field: &str,
+    parsed: Result<T, ValueError>,
+    text: &str,
+    faults: &mut Vec<String>,
+) -> Option<T> {
+    match parsed {
+        Ok(value) => Some(value),
+        Err(reason) => {
+            faults.push(format!("invalid value '{text}' for {field}: {reason}"));
+            None
+        }
+    }
+}
+
+fn quantities(
+    field: &str,
+    texts: &BTreeMap<String, Scalar>,
+    faults: &mut Vec<String>,
+) -> BTreeMap<String, Quantity> {
+    let mut quantities = BTreeMap::new();
+    for (resource, scalar) in texts {
+        let text = scalar.text();
+        let field = format!("{field}.{resource}");
+        if let Some(quantity) = value(&field, text.parse(), &text, faults) {
+            quantities.insert(resource.clone(), quantity);
+        }
+    }
+    quantities
+}
+
+/// An empty selector would select every pod, which the policy says better: it is a slip, and Istio
+/// ignores it.
+fn selectors(
+    field: &str,
+    selectors: Vec<LabelSelector>,
+    faults: &mut Vec<String>,
+) -> Vec<Selector> {
+    let mut checked = Vec::new();
+    for (index, selector) in selectors.into_iter().enumerate() {
+        if selector == LabelSelector::default() {
+            continue;
+        }
+        match Selector::try_from(selector) {
+            Ok(selector) => checked.push(selector),
+            Err(error) => faults.push(format!("{field}[{index}]: {error}")),
+        }
+    }
+    checked
+}

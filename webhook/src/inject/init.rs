@@ -21,8 +21,7 @@ pub(super) fn container(plan: &Plan<'_>) -> Value {
             "allowPrivilegeEscalation": false,
             "capabilities": { "add": ["NET_ADMIN", "NET_RAW"], "drop": ["ALL"] },
             "privileged": false,
-            // iptables takes its lock in a file.
-            "readOnlyRootFilesystem": false,
+            "readOnlyRootFilesystem": true,
             "runAsGroup": 0,
             "runAsNonRoot": false,
             "runAsUser": 0,

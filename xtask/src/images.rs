@@ -52,6 +52,8 @@ pub(crate) fn build(tag: &str) -> Result<Vec<Image>> {
     let built = built?;
     let base = base.map_err(|_| anyhow!("the thread that makes the base image panicked"))??;
     let directory = programs::target_directory().join("images");
+    // Two runs would fill the same files.
+    let _lock = cache::lock(&directory.join("lock"), "another run that packs images")?;
     let recipes = [
         Recipe::from_dockerfile("webhook", &["fairlead-webhook", "fairlead"], &base)?,
         Recipe::from_dockerfile("proxy", &["fairlead-init", "fairlead-proxy"], &base)?,

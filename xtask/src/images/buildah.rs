@@ -11,6 +11,17 @@ use crate::{cache, progress};
 /// The Debian release that brings iptables and nft; the default of the Dockerfile too.
 const DEBIAN: &str = "bookworm";
 
+/// What a package manager and a reader need: more than half of the file system, and each build copies all of it.
+const SUPERFLUOUS: [&str; 7] = [
+    "usr/share/doc",
+    "usr/share/info",
+    "usr/share/locale",
+    "usr/share/man",
+    "usr/share/zoneinfo",
+    "var/cache/apt",
+    "var/lib/apt/lists",
+];
+
 /// The image store of this project.
 #[derive(Debug)]
 pub(super) struct Buildah {
@@ -90,7 +101,7 @@ impl Buildah {
 
     /// Returns the name of a Debian image with the packet filters in it, after making it from packages the first time.
     pub(super) fn debian_base(&self) -> Result<String> {
-        let name = format!("localhost/fairlead-base:{DEBIAN}");
+        let name = format!("localhost/fairlead-base:{DEBIAN}-slim");
         let _lock = cache::lock(
             &self.storage.join("base.lock"),
             "another run that makes the base image",
@@ -112,6 +123,9 @@ impl Buildah {
                     .args(["--variant=minbase", "--include=iptables,nftables", DEBIAN])
                     .arg(&root)
                     .run()?;
+                for directory in SUPERFLUOUS {
+                    cache::remove(&root.join(directory))?;
+                }
                 let dockerfile = "FROM scratch\nCOPY . /\n";
                 self.command(&["build", "--layers=false", "--file=-", "--tag", &name])
                     .arg(&root)

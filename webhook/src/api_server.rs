@@ -27,7 +27,7 @@ pub enum ConnectError {
     /// Neither a pod's environment nor a kubeconfig.
     #[error(
         "find the API server: not in a pod (KUBERNETES_SERVICE_HOST and the service account's \
-         token are missing), and no kubeconfig: {0}"
+         token are missing), and there is no kubeconfig"
     )]
     Config(#[source] kube::config::KubeconfigError),
     /// The credentials are of no use.

@@ -7,7 +7,7 @@ use std::{
 };
 
 use fairlead_api::proxy_config;
-use tokio::{io::Interest, net::TcpStream, select};
+use tokio::{net::TcpStream, select};
 use tracing::{debug, warn};
 
 use crate::{
@@ -20,7 +20,7 @@ use crate::{
     original_dst::Redirect,
     outbound,
     statistics::{Counter, DirectionStatistics, Statistics},
-    stream::Stream,
+    stream::{Stream, reset},
     tcp::{self, Broken, Meter, PipePool},
 };
 
@@ -47,7 +47,7 @@ pub struct Shared {
     /// Counters of this worker.
     pub statistics: Arc<Statistics>,
     /// Pipes of this worker.
-    pub pipes: PipePool,
+    pub pipes: Arc<PipePool>,
     /// Where lines go.
     pub access_log: AccessLog,
 }
@@ -112,7 +112,7 @@ impl Connection {
             // A connection that is there must be taken, or its upstream would see it close in order.
             biased;
             connected = self.connect(upstream) => connected,
-            () = reset(downstream.tcp()) => return Ending::GaveUp { upstream: address },
+            _ = reset(downstream.tcp()) => return Ending::GaveUp { upstream: address },
         };
         let mut upstream = match connected {
             Ok(tcp) => Stream::new(tcp),
@@ -254,16 +254,6 @@ impl Drop for Connection {
     fn drop(&mut self) {
         if !self.told {
             self.tell(&Ending::Cut);
-        }
-    }
-}
-
-/// Returns when the peer has reset the connection; an end of its data is none.
-async fn reset(tcp: &TcpStream) {
-    // An error here means that the runtime is gone, which drops this future too.
-    while let Ok(ready) = tcp.ready(Interest::ERROR).await {
-        if ready.is_error() {
-            return;
         }
     }
 }

@@ -46,7 +46,7 @@ async fn ready(State(admin): State<Arc<Admin>>) -> Response {
     if pending.is_empty() {
         return StatusCode::OK.into_response();
     }
-    let words = format!("not ready: waiting for {}\n", pending.join(", "));
+    let words = format!("not ready: {}\n", pending.join(", "));
     (StatusCode::SERVICE_UNAVAILABLE, words).into_response()
 }
 

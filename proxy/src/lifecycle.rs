@@ -61,8 +61,9 @@ impl Lifecycle {
     pub fn new() -> (Self, mpsc::Receiver<Stop>) {
         let (stop, asked) = mpsc::channel(4);
         let readiness = Readiness::default();
-        let workers = readiness.gate("workers");
-        let staying = readiness.gate("not draining");
+        // Each gate is named for its closed state, which is what an operator is shown.
+        let workers = readiness.gate("the workers have not started");
+        let staying = readiness.gate("the proxy is draining");
         staying.open();
         let lifecycle = Self {
             started: Instant::now(),
@@ -125,7 +126,7 @@ mod tests {
         assert!(lifecycle.readiness().is_ready());
         lifecycle.drain();
         assert_eq!(lifecycle.state(), State::Draining);
-        assert_eq!(lifecycle.readiness().pending(), ["not draining"]);
+        assert_eq!(lifecycle.readiness().pending(), ["the proxy is draining"]);
         lifecycle.stop(Stop::AtOnce);
         assert_eq!(asked.try_recv(), Ok(Stop::AtOnce));
     }

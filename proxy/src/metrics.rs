@@ -60,7 +60,9 @@ impl Sources {
         let mut metrics = Vec::new();
         self.server(&mut metrics);
         for (direction, port) in self.listeners {
-            self.listener(direction, &format!("0.0.0.0_{port}"), &mut metrics);
+            let address = format!("0.0.0.0_{port}");
+            self.listener(direction, &address, &mut metrics);
+            self.listener_workers(direction, &address, &mut metrics);
             self.cluster(direction, &mut metrics);
             istio::connections(self, direction, &mut metrics);
         }
@@ -166,6 +168,29 @@ impl Sources {
                 value,
                 used: value > 0 || kind == Kind::Gauge && total > 0,
             });
+        }
+    }
+
+    /// How the connections are spread over the workers.
+    fn listener_workers(&self, direction: Direction, address: &str, metrics: &mut Vec<Metric>) {
+        for (number, worker) in self.workers.iter().enumerate() {
+            let side = worker.of(direction);
+            for (name, kind, value) in [
+                ("downstream_cx_total", Kind::Counter, side.accepted.value()),
+                ("downstream_cx_active", Kind::Gauge, side.active()),
+            ] {
+                metrics.push(Metric {
+                    name: format!("listener.{address}.worker_{number}.{name}"),
+                    family: format!("envoy_listener_worker_{name}"),
+                    labels: vec![
+                        ("worker_id", format!("worker_{number}")),
+                        ("listener_address", address.to_owned()),
+                    ],
+                    kind,
+                    value,
+                    used: side.accepted.value() > 0,
+                });
+            }
         }
     }
 

@@ -1,6 +1,8 @@
-//! A socket that is reset, not closed, unless its connection came to its end.
+//! A socket that is reset, not closed, unless its connection came to its end; and the peer's reset.
 
-use tokio::net::TcpStream;
+use std::io;
+
+use tokio::{io::Interest, net::TcpStream};
 
 /// One side of a connection.
 ///
@@ -42,6 +44,20 @@ impl Drop for Stream {
         if !self.complete {
             // Fails only for a socket that the peer has already reset.
             let _ = self.tcp.set_zero_linger();
+        }
+    }
+}
+
+/// Returns when the peer has reset the connection; an end of its data is none.
+pub async fn reset(tcp: &TcpStream) -> io::Error {
+    loop {
+        match tcp.ready(Interest::ERROR).await {
+            Ok(ready) if ready.is_error() => {
+                let taken = tcp.take_error().unwrap_or_else(Some);
+                return taken.unwrap_or_else(|| io::ErrorKind::ConnectionReset.into());
+            }
+            Ok(_) => {}
+            Err(error) => return error,
         }
     }
 }

@@ -1,32 +1,43 @@
 //! Passes bytes between two sockets, both ways, until each side is done.
 //!
-//! Little data is copied through a buffer that all connections of a worker share. When a read
-//! fills that buffer the rest of the burst is moved with `splice(2)` through a pipe, which costs no
-//! copy. Neither is held by a connection that waits, so idle connections stay small.
+//! Little data is copied through a buffer that all connections of a worker share. After a read that
+//! shows that there is more, data is moved with `splice(2)` through a pipe, which costs no copy, until it
+//! becomes little again. Neither is held by a connection that waits for data, so idle connections
+//! stay small.
 
 mod pipe;
 
 use std::{
     cell::RefCell,
+    future::poll_fn,
     io,
     pin::Pin,
-    task::{Poll, ready},
+    sync::Arc,
+    task::{Context, Poll, ready},
 };
 
 use rustix::io::Errno;
 use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt, Interest, ReadBuf},
     net::tcp::{ReadHalf, WriteHalf},
+    select,
     task::yield_now,
     try_join,
 };
 
 use self::pipe::Pipe;
 pub use self::pipe::PipePool;
-use crate::{statistics::Counter, stream::Stream};
+use crate::{
+    statistics::Counter,
+    stream::{Stream, reset},
+};
 
-/// What one read copies at most. A message that fits is copied faster than it is spliced.
+/// A read of so much is likely followed by more, and splice takes over. Less is copied faster than
+/// it is spliced.
 const COPY_BYTES: usize = 16 * 1024;
+
+/// What one read copies where splice is impossible.
+const BUFFER_BYTES: usize = 64 * 1024;
 
 /// A splice of less ends the burst: what follows is copied until a read fills the buffer again.
 const SMALL_SPLICE: usize = 4 * 1024;
@@ -35,7 +46,7 @@ const SMALL_SPLICE: usize = 4 * 1024;
 const TURN_BYTES: usize = 1024 * 1024;
 
 thread_local! {
-    static BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; COPY_BYTES].into());
+    static BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; BUFFER_BYTES].into());
 }
 
 /// A side that broke before its time.
@@ -71,7 +82,7 @@ impl Meter<'_> {
 pub async fn pass(
     downstream: &mut Stream,
     upstream: &mut Stream,
-    pipes: &PipePool,
+    pipes: &Arc<PipePool>,
     received: Meter<'_>,
     sent: Meter<'_>,
 ) -> Result<(), Broken> {
@@ -101,17 +112,17 @@ struct OneWay<'a> {
     to: WriteHalf<'a>,
     from_broken: fn(io::Error) -> Broken,
     to_broken: fn(io::Error) -> Broken,
-    pipes: &'a PipePool,
+    pipes: &'a Arc<PipePool>,
     meter: Meter<'a>,
 }
 
-/// What came of one look at the source.
+/// What came of copying.
 enum Copied {
     /// The source has no more, for good.
     End,
-    /// A message, passed on.
-    Some,
-    /// A full buffer, passed on: there is likely more.
+    /// A message was passed on.
+    Message,
+    /// A full buffer was passed on: there is likely more.
     Full,
 }
 
@@ -119,8 +130,8 @@ enum Copied {
 enum Spliced {
     /// The source has no more, for good.
     End,
-    /// The source has no more for now.
-    Drained,
+    /// All that the source had was passed on.
+    Burst,
     /// The source has little at a time.
     Trickle,
     /// No pipe is to be had, or the kernel cannot splice these sockets.
@@ -129,17 +140,25 @@ enum Spliced {
 
 impl OneWay<'_> {
     async fn run(mut self) -> Result<(), Broken> {
-        let mut spliceable = true;
+        let mut splice = false;
+        let mut most = COPY_BYTES;
         loop {
-            match self.copy().await? {
-                Copied::End => break,
-                Copied::Some => {}
-                Copied::Full if spliceable => match self.splice().await? {
+            if splice {
+                match self.splice().await? {
                     Spliced::End => break,
-                    Spliced::Drained | Spliced::Trickle => {}
-                    Spliced::Impossible => spliceable = false,
-                },
-                Copied::Full => {}
+                    Spliced::Burst => {}
+                    Spliced::Trickle => splice = false,
+                    Spliced::Impossible => {
+                        splice = false;
+                        most = BUFFER_BYTES;
+                    }
+                }
+            } else {
+                match self.copy(most).await? {
+                    Copied::End => break,
+                    Copied::Message => {}
+                    Copied::Full => splice = most == COPY_BYTES,
+                }
             }
         }
         match self.to.shutdown().await {
@@ -149,59 +168,73 @@ impl OneWay<'_> {
         }
     }
 
-    /// Waits for data, and passes on one buffer of it.
-    async fn copy(&mut self) -> Result<Copied, Broken> {
+    /// Waits for data, and passes on up to `most` bytes of it.
+    async fn copy(&mut self, most: usize) -> Result<Copied, Broken> {
         let mut rest = Vec::new();
-        let (read, written) = std::future::poll_fn(|cx| {
-            BUFFER.with_borrow_mut(|buffer| {
-                let mut buffer = ReadBuf::new(buffer);
-                if let Err(error) = ready!(Pin::new(&mut self.from).poll_read(cx, &mut buffer)) {
-                    return Poll::Ready(Err((self.from_broken)(error)));
+        let read = poll_fn(|cx| self.poll_copy(cx, most, &mut rest)).await?;
+        let mut unwritten = rest.as_slice();
+        while !unwritten.is_empty() {
+            self.writable().await?;
+            match self.to.try_write(unwritten) {
+                Ok(written) => {
+                    self.meter.passed(written);
+                    unwritten = &unwritten[written..];
                 }
-                let filled = buffer.filled();
-                if filled.is_empty() {
-                    return Poll::Ready(Ok((0, 0)));
-                }
-                let written = match Pin::new(&mut self.to).poll_write(cx, filled) {
-                    Poll::Ready(Ok(written)) => written,
-                    Poll::Ready(Err(error)) => {
-                        return Poll::Ready(Err((self.to_broken)(error)));
-                    }
-                    Poll::Pending => 0,
-                };
-                rest.extend_from_slice(&filled[written..]);
-                Poll::Ready(Ok((filled.len(), written)))
-            })
-        })
-        .await?;
-        self.meter.passed(written);
-        if !rest.is_empty() {
-            self.to.write_all(&rest).await.map_err(self.to_broken)?;
-            self.meter.passed(rest.len());
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Err((self.to_broken)(error)),
+            }
         }
-        Ok(match read {
-            0 => Copied::End,
-            COPY_BYTES => Copied::Full,
-            _ => Copied::Some,
+        Ok(if read == 0 {
+            Copied::End
+        } else if read == most {
+            Copied::Full
+        } else {
+            Copied::Message
         })
     }
 
-    /// Moves a burst through a pipe, until the source has no more for now.
-    async fn splice(&mut self) -> Result<Spliced, Broken> {
+    /// Reads into the shared buffer and writes at once, so that only what cannot be written now
+    /// takes memory of its own. Returns how much was read.
+    fn poll_copy(
+        &mut self,
+        cx: &mut Context<'_>,
+        most: usize,
+        rest: &mut Vec<u8>,
+    ) -> Poll<Result<usize, Broken>> {
+        BUFFER.with_borrow_mut(|buffer| {
+            let mut buffer = ReadBuf::new(&mut buffer[..most]);
+            if let Err(error) = ready!(Pin::new(&mut self.from).poll_read(cx, &mut buffer)) {
+                return Poll::Ready(Err((self.from_broken)(error)));
+            }
+            let filled = buffer.filled();
+            if filled.is_empty() {
+                return Poll::Ready(Ok(0));
+            }
+            let written = match Pin::new(&mut self.to).poll_write(cx, filled) {
+                Poll::Ready(Ok(written)) => written,
+                Poll::Ready(Err(error)) => return Poll::Ready(Err((self.to_broken)(error))),
+                Poll::Pending => 0,
+            };
+            self.meter.passed(written);
+            rest.extend_from_slice(&filled[written..]);
+            Poll::Ready(Ok(filled.len()))
+        })
+    }
+
+    /// Waits for data, and moves it through a pipe until the source has no more for now.
+    async fn splice(&self) -> Result<Spliced, Broken> {
+        let from = self.from.as_ref();
+        from.readable().await.map_err(self.from_broken)?;
         let Some(pipe) = self.pipes.take() else {
             return Ok(Spliced::Impossible);
         };
         let mut turn = 0;
         loop {
-            let filled = match self
-                .from
-                .as_ref()
-                .try_io(Interest::READABLE, || pipe.fill(self.from.as_ref()))
-            {
+            let filled = match from.try_io(Interest::READABLE, || pipe.fill(from)) {
                 Ok(filled) => filled,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     self.pipes.give_back(pipe);
-                    return Ok(Spliced::Drained);
+                    return Ok(Spliced::Burst);
                 }
                 Err(error) if Errno::from_io_error(&error) == Some(Errno::INVAL) => {
                     self.pipes.give_back(pipe);
@@ -210,7 +243,6 @@ impl OneWay<'_> {
                 Err(error) => return Err((self.from_broken)(error)),
             };
             self.empty(&pipe, filled).await?;
-            turn += filled;
             if filled < SMALL_SPLICE {
                 self.pipes.give_back(pipe);
                 return Ok(if filled == 0 {
@@ -219,6 +251,7 @@ impl OneWay<'_> {
                     Spliced::Trickle
                 });
             }
+            turn += filled;
             if turn >= TURN_BYTES {
                 turn = 0;
                 yield_now().await;
@@ -234,12 +267,22 @@ impl OneWay<'_> {
                     self.meter.passed(moved);
                     filled -= moved;
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    to.writable().await.map_err(self.to_broken)?;
-                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.writable().await?,
                 Err(error) => return Err((self.to_broken)(error)),
             }
         }
         Ok(())
     }
+
+    /// Waits until the sink takes more, which may be long: so the source is watched meanwhile.
+    async fn writable(&self) -> Result<(), Broken> {
+        select! {
+            biased;
+            writable = self.to.writable() => writable.map_err(self.to_broken),
+            error = reset(self.from.as_ref()) => Err((self.from_broken)(error)),
+        }
+    }
 }
+
+#[cfg(test)]
+mod tests;

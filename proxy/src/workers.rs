@@ -61,7 +61,7 @@ pub fn start(
         let shared = Arc::new(Shared {
             settings: settings.clone(),
             statistics: statistics.clone(),
-            pipes: PipePool::default(),
+            pipes: Arc::new(PipePool::default()),
             access_log: access_log.clone(),
         });
         let runtime = Builder::new_current_thread().enable_all().build()?;

@@ -200,6 +200,34 @@ fn a_reset_is_passed_on_as_a_reset() {
 }
 
 #[test]
+fn a_reset_is_passed_on_though_the_other_side_takes_nothing() {
+    let (listener, address) = upstream();
+    let rig = Rig::leading_to(address);
+    for chunk in [1000, 1024 * 1024] {
+        let (mut client, mut server) = open(&rig, &listener);
+        client.set_nonblocking(true).unwrap();
+        // Until all buffers are full, and the proxy waits to write; then longer, to be sure.
+        let data = vec![0; chunk];
+        let mut refused = 0;
+        until("full buffers", || {
+            match client.write(&data) {
+                Ok(_) => refused = 0,
+                Err(_) => refused += 1,
+            }
+            (refused > 10_000).then_some(())
+        });
+        reset(client);
+        let statistics = rig.statistics();
+        until("the connection to end", || {
+            (statistics.active() == 0).then_some(())
+        });
+        expect_reset(&mut server);
+    }
+    let log = rig.finish();
+    assert_eq!(log.matches(" DC downstream_reset - ").count(), 2, "{log}");
+}
+
+#[test]
 fn a_refused_connection_is_reset_and_explained() {
     let (listener, address) = upstream();
     drop(listener);

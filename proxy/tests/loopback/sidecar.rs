@@ -126,7 +126,7 @@ fn the_drain_carries_what_is_open_and_ends_with_it() {
         (answer.0 != StatusCode::OK).then_some(answer)
     });
     assert_eq!(code, StatusCode::SERVICE_UNAVAILABLE);
-    assert_eq!(words, "not ready: waiting for not draining\n");
+    assert_eq!(words, "not ready: the proxy is draining\n");
     // The application still works during the drain, and may make new connections.
     first.write_all(b"old").unwrap();
     expect(&mut first_server, "old");
@@ -308,11 +308,14 @@ fn statistics_tell_what_happened() {
     let (mut server, _) = accept(&listener);
     client.write_all(b"question").unwrap();
     expect(&mut server, "question");
+    let listener_name = format!("listener.0.0.0.0_{}", running.ports.outbound);
     let used = until("the bytes to be counted", || {
-        let (_, used) = get("/stats?usedonly&filter=^(cluster|listener)%5C.", admin);
+        let (_, used) = get(
+            "/stats?usedonly&filter=^(cluster%7Clistener%5C.%5B%5E_%5D*_%5B0-9%5D*%5C.d)",
+            admin,
+        );
         used.contains("tx_bytes_total").then_some(used)
     });
-    let listener_name = format!("listener.0.0.0.0_{}", running.ports.outbound);
     assert_eq!(
         used,
         format!(

@@ -1,0 +1,84 @@
+use std::net::Ipv4Addr;
+
+use tokio::{
+    io::AsyncReadExt,
+    join,
+    net::{TcpListener, TcpStream},
+};
+
+use super::*;
+
+const BYTES: usize = 8 * 1024 * 1024;
+
+/// Two ends of a connection.
+async fn pair() -> (TcpStream, TcpStream) {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (connected, accepted) = join!(TcpStream::connect(address), listener.accept());
+    (connected.unwrap(), accepted.unwrap().0)
+}
+
+/// Passes a large stream there and back.
+async fn check(pipes: Arc<PipePool>) {
+    let (client, downstream) = pair().await;
+    let (upstream, server) = pair().await;
+    let passing = async move {
+        let (mut downstream, mut upstream) = (Stream::new(downstream), Stream::new(upstream));
+        let counters: [Counter; 4] = Default::default();
+        let [received, all_received, sent, all_sent] = &counters;
+        let passed = pass(
+            &mut downstream,
+            &mut upstream,
+            &pipes,
+            Meter {
+                connection: received,
+                cluster: all_received,
+            },
+            Meter {
+                connection: sent,
+                cluster: all_sent,
+            },
+        )
+        .await;
+        passed.unwrap();
+        downstream.close();
+        upstream.close();
+        counters.map(|counter| counter.value())
+    };
+    let byte = |index: usize| (index % 251) as u8;
+    let data: Vec<u8> = (0..BYTES).map(byte).collect();
+    let exchange = |stream: TcpStream| {
+        let data = data.clone();
+        async move {
+            let (mut read, mut write) = stream.into_split();
+            let sending = async move {
+                write.write_all(&data).await.unwrap();
+                write.shutdown().await.unwrap();
+            };
+            let mut found = Vec::new();
+            let (_, read) = join!(sending, read.read_to_end(&mut found));
+            read.unwrap();
+            found
+        }
+    };
+    let (counters, at_client, at_server) = join!(passing, exchange(client), exchange(server));
+    assert_eq!(counters, [BYTES as u64; 4]);
+    assert!(at_client == data && at_server == data);
+}
+
+#[tokio::test]
+async fn a_large_stream_is_spliced() {
+    let pipes = Arc::new(PipePool::default());
+    check(pipes.clone()).await;
+    // Those that it took are back.
+    assert!(pipes.idle_pipes() > 0);
+}
+
+#[tokio::test]
+async fn a_large_stream_is_copied_where_no_pipe_is_to_be_had() {
+    let pipes = Arc::new(PipePool::default());
+    let all: Vec<Pipe> = std::iter::from_fn(|| pipes.take()).collect();
+    check(pipes.clone()).await;
+    assert!(pipes.take().is_none());
+    drop(all);
+}

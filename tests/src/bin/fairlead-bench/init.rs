@@ -1,5 +1,7 @@
 //! `fairlead-init`: the whole run, from start to exit, as the container runtime would see it.
 
+mod peak;
+
 use std::{
     process::{Command, Stdio},
     time::Instant,
@@ -11,6 +13,7 @@ use fairlead_tests::{binary, netns::Namespace};
 use crate::table::{Limit, Row, Statistic, Table};
 
 const ROUNDS: usize = 50;
+const MEMORY_ROUNDS: usize = 5;
 const LIMIT_MILLISECONDS: f64 = 12.0;
 
 /// What the webhook gives the init container by default.
@@ -42,17 +45,20 @@ pub(crate) fn measure() -> anyhow::Result<Table> {
     for _ in 0..ROUNDS {
         round(&mut samples)?;
     }
-    let mut table =
-        Table::new("init: the whole run of fairlead-init, IPv4 and IPv6, in milliseconds");
+    let mut table = Table::new("init: the whole run of fairlead-init, IPv4 and IPv6");
     table.row(
-        Row::samples("first run, in a fresh namespace", samples.first)
+        Row::samples("first run, in a fresh namespace, ms", samples.first)
             .limit(Statistic::Median, Limit::AtMost(LIMIT_MILLISECONDS)),
     );
-    table.row(Row::samples("second run, nothing to do", samples.second));
     table.row(Row::samples(
-        "for comparison: two empty iptables-restore",
+        "second run, nothing to do, ms",
+        samples.second,
+    ));
+    table.row(Row::samples(
+        "for comparison: two empty iptables-restore, ms",
         samples.empty_restores,
     ));
+    table.row(Row::samples("memory at its peak, MB", peaks()?));
     Ok(table)
 }
 
@@ -81,6 +87,13 @@ fn round(samples: &mut Samples) -> anyhow::Result<Namespace> {
         runs.push(milliseconds(&pod, init, "")?);
     }
     Ok(pod)
+}
+
+/// Apart from the timed runs, which looking would slow down.
+fn peaks() -> anyhow::Result<Vec<f64>> {
+    (0..MEMORY_ROUNDS)
+        .map(|_| peak::megabytes(&Namespace::new(), &binary("fairlead-init"), &ARGUMENTS))
+        .collect()
 }
 
 /// How long a program takes from before its start to after its exit.

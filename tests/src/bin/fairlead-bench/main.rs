@@ -4,6 +4,7 @@
 
 mod init;
 mod kubernetes;
+mod memory;
 mod pod;
 mod proxy;
 mod rig;

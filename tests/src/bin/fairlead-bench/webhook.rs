@@ -19,6 +19,7 @@ use tokio::{
 
 use crate::{
     kubernetes::{Bench, Kind, is_injected, pod, within},
+    memory,
     summary::Summary,
     table::{Limit, Row, Statistic, Table},
 };
@@ -129,7 +130,7 @@ async fn replicas(bench: &Bench) -> anyhow::Result<Vec<f64>> {
         }
         let groups = read("cgroup");
         if containers.iter().any(|id| groups.contains(id)) {
-            found.extend(resident_megabytes(&read("status")));
+            found.extend(memory::megabytes(&read("status"), "VmRSS"));
         }
     }
     ensure!(
@@ -137,24 +138,4 @@ async fn replicas(bench: &Bench) -> anyhow::Result<Vec<f64>> {
         "the cluster runs no {PROGRAM} on this machine: is the chart installed?"
     );
     Ok(found)
-}
-
-fn resident_megabytes(status: &str) -> Option<f64> {
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmRSS:"))?;
-    let kib: f64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    Some(kib * 1024.0 / 1e6)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn resident_memory_is_read_from_the_status() {
-        let status = "Name:\tx\nVmHWM:\t   90000 kB\nVmRSS:\t   10000 kB\n";
-        assert_eq!(resident_megabytes(status), Some(10.24));
-        assert_eq!(resident_megabytes("Name:\tx\n"), None);
-    }
 }

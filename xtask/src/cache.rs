@@ -40,8 +40,8 @@ fn base_directory(
 
 /// Returns the cached directory `name`, building it first if it is not there.
 ///
-/// `build` fills a scratch directory that is renamed into place when complete, so a killed build leaves nothing that
-/// looks finished; a lock keeps two runs from building the same thing.
+/// `build` fills a scratch directory that is renamed into place when complete, so a killed build
+/// leaves nothing that looks finished; a lock keeps two runs from building the same thing.
 pub(crate) fn ensure(name: &str, build: impl FnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
     ensure_in(&cache_directory()?, name, build)
 }

@@ -62,7 +62,8 @@ impl Program {
         self.output().map(drop)
     }
 
-    /// Runs quietly and returns what the program printed on its standard output; fails unless it succeeds.
+    /// Runs quietly and returns what the program printed on its standard output; fails unless it
+    /// succeeds.
     pub(crate) fn output(self) -> Result<String> {
         let shown = self.to_string();
         let output = self.finish()?;
@@ -95,7 +96,8 @@ impl Program {
             .command
             .spawn()
             .with_context(|| format!("start `{shown}`"))?;
-        // A thread, because a program may print more than a pipe holds before it has read its input.
+        // A thread, because a program may print more than a pipe holds before it has read its
+        // input.
         let writer = self
             .input
             .take()

@@ -1,7 +1,8 @@
-//! Container images, built with buildah in a storage of our own, so that none of the user's is touched.
+//! Container images, built with buildah in a storage of our own, so that none of the user's is
+//! touched.
 //!
-//! `webhook` and `proxy` come from the Dockerfile at the top of the checkout, which docker users use too; `testapp`, `pause`
-//! and `coredns` are one static program each.
+//! `webhook` and `proxy` come from the Dockerfile at the top of the checkout, which docker users
+//! use too; `testapp`, `pause` and `coredns` are one static program each.
 
 mod buildah;
 pub(crate) mod programs;
@@ -40,7 +41,8 @@ pub(crate) struct Image {
     pub(crate) archive: PathBuf,
 }
 
-/// Builds the programs and the images `webhook`, `proxy` and `testapp`; leaves an image alone if nothing in it changed.
+/// Builds the programs and the images `webhook`, `proxy` and `testapp`; leaves an image alone if
+/// nothing in it changed.
 pub(crate) fn build(tag: &str) -> Result<Vec<Image>> {
     packages::ensure(&PACKAGES)?;
     let buildah = Buildah::new()?;
@@ -65,7 +67,8 @@ pub(crate) fn build(tag: &str) -> Result<Vec<Image>> {
         .collect()
 }
 
-/// The images a cluster needs before anything else can run: built once, and kept beside the programs in them.
+/// The images a cluster needs before anything else can run: built once, and kept beside the
+/// programs in them.
 pub(crate) fn cluster_images(tools: &Tools) -> Result<Vec<PathBuf>> {
     let images = [("pause", PAUSE_IMAGE), ("coredns", COREDNS_IMAGE)];
     let archive = |directory: &Path, program: &str| directory.join(format!("{program}.tar"));

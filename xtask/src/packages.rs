@@ -10,7 +10,8 @@ use crate::progress;
 /// A program, and the Debian package that brings it.
 pub(crate) type Needed = (&'static str, &'static str);
 
-/// Makes sure that the programs are there: installs what is missing as root, and otherwise says how to.
+/// Makes sure that the programs are there: installs what is missing as root, and otherwise says how
+/// to.
 pub(crate) fn ensure(needed: &[Needed]) -> Result<()> {
     let missing = missing_packages(needed, |program| find(program).is_some());
     if missing.is_empty() {
@@ -54,8 +55,8 @@ pub(crate) fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
-/// Finds a program in `PATH`, or in the system directories that a user's `PATH` may lack; a name with a slash is looked
-/// for as it stands.
+/// Finds a program in `PATH`, or in the system directories that a user's `PATH` may lack; a name
+/// with a slash is looked for as it stands.
 pub(crate) fn find(program: &str) -> Option<PathBuf> {
     if program.contains('/') {
         return Some(PathBuf::from(program)).filter(|file| file.is_file());

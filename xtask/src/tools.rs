@@ -1,7 +1,7 @@
 //! The Go programs of the development cluster: Kubernetes, Helm, CoreDNS and pause.
 //!
-//! One Go module (`xtask/kube`) builds them all, so that what they share compiles once. The result is cached outside
-//! the checkout, under a name made of all that goes into it.
+//! One Go module (`xtask/kube`) builds them all, so that what they share compiles once. The result
+//! is cached outside the checkout, under a name made of all that goes into it.
 
 use std::fs::{self, File};
 use std::hash::{DefaultHasher, Hasher};
@@ -86,7 +86,8 @@ fn build(module: &Path, directory: &Path) -> Result<()> {
             .args(TARGETS)
             .current_dir(module)
             .env("CGO_ENABLED", "0")
-            // Go would ask git for the version, and git refuses the checkout of another user: root, say, in yours.
+            // Go would ask git for the version, and git refuses the checkout of another user: root,
+            // say, in yours.
             .env("GOFLAGS", "-buildvcs=false")
             // The compiler collects its garbage a sixth of its time, for memory that is there.
             .env("GOGC", "400")

@@ -1,4 +1,5 @@
-//! The certificate authority of a cluster, a certificate for each of its users, and their kubeconfig files.
+//! The certificate authority of a cluster, a certificate for each of its users, and their
+//! kubeconfig files.
 
 use std::fs::OpenOptions;
 use std::io::Write;
@@ -26,7 +27,8 @@ struct Identity<'a> {
     addresses: Vec<Ipv4Addr>,
 }
 
-/// Makes everything under `pki/`, and a kubeconfig for `admin` and each daemon that is a client of the apiserver.
+/// Makes everything under `pki/`, and a kubeconfig for `admin` and each daemon that is a client of
+/// the apiserver.
 pub(crate) fn create(state: &State, network: Network, node: &str) -> Result<()> {
     let authority_key =
         KeyPair::generate().context("generate the key of the cluster's authority")?;

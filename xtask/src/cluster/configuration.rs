@@ -7,7 +7,8 @@ use serde_json::json;
 use super::network::Network;
 use super::state::State;
 
-/// The image that holds a pod's namespaces open. The name is Kubernetes' own, so tools know it for what it is.
+/// The image that holds a pod's namespaces open. The name is Kubernetes' own, so tools know it for
+/// what it is.
 pub(crate) const PAUSE_IMAGE: &str = "registry.k8s.io/pause:3.10";
 
 const COREDNS_MANIFEST: &str = include_str!("coredns.yaml");
@@ -110,7 +111,8 @@ pub(crate) fn daemon(
     Daemon { name, arguments }
 }
 
-/// The configuration of containerd: everything it would keep in system directories goes to the state.
+/// The configuration of containerd: everything it would keep in system directories goes to the
+/// state.
 pub(crate) fn containerd(state: &State, cni_programs: &Path) -> String {
     let path = |relative: &str| toml_string(&state.path(relative));
     format!(
@@ -148,8 +150,8 @@ SystemdCgroup = false
     )
 }
 
-/// The pod network. Each pod has a veth pair of its own to the node, which routes: with a bridge, replies between pods
-/// would go past kube-proxy's rules on kernels without br_netfilter.
+/// The pod network. Each pod has a veth pair of its own to the node, which routes: with a bridge,
+/// replies between pods would go past kube-proxy's rules on kernels without br_netfilter.
 pub(crate) fn pod_network(state: &State, network: Network, prefixed: &str) -> String {
     json!({
         "cniVersion": "0.4.0",
@@ -182,8 +184,8 @@ pub(crate) fn kubelet(state: &State, network: Network, prefixed: &str) -> String
         "tlsCertFile": state.path("pki/kubelet.crt"),
         "tlsPrivateKeyFile": state.path("pki/kubelet.key"),
         "containerRuntimeEndpoint": format!("unix://{}", state.containerd_socket().display()),
-        // One control group for all of the cluster: two kubelets under one would remove each other's pods, and killing
-        // what is in it ends every container.
+        // One control group for all of the cluster: two kubelets under one would remove each
+        // other's pods, and killing what is in it ends every container.
         "cgroupRoot": format!("/{prefixed}"),
         "cgroupDriver": "cgroupfs",
         "failCgroupV1": false,

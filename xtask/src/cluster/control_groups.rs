@@ -13,7 +13,8 @@ const CONTROLLERS: [&str; 5] = ["cpuset", "cpu", "io", "memory", "pids"];
 /// Makes the group in every hierarchy the kubelet looks at.
 pub(crate) fn create(group: &str) -> Result<()> {
     let mut hierarchies = hierarchies()?;
-    // Beside version 1 hierarchies the kubelet ignores a unified one, which then has no controllers.
+    // Beside version 1 hierarchies the kubelet ignores a unified one, which then has no
+    // controllers.
     if hierarchies.iter().any(|hierarchy| !hierarchy.unified) {
         hierarchies.retain(|hierarchy| !hierarchy.unified);
     }
@@ -117,7 +118,8 @@ fn copy_if_there(from: &Path, to: &Path) -> Result<()> {
     fs::write(to, value.trim()).with_context(|| format!("write {}", to.display()))
 }
 
-/// The processes in the group and the groups below. Groups come and go meanwhile, so what vanished holds none.
+/// The processes in the group and the groups below. Groups come and go meanwhile, so what vanished
+/// holds none.
 fn members(directory: &Path) -> Result<Vec<Process>> {
     let listed = fs::read_to_string(directory.join("cgroup.procs")).unwrap_or_default();
     let mut found: Vec<Process> = listed

@@ -18,8 +18,8 @@ const POLL: Duration = Duration::from_millis(100);
 
 /// Starts a daemon in the cluster's network namespace and records it.
 ///
-/// It keeps nothing of the caller: its own session, no standard input, its output in a log file. So it survives the
-/// terminal, and a pipe the caller writes to closes when the caller ends.
+/// It keeps nothing of the caller: its own session, no standard input, its output in a log file. So
+/// it survives the terminal, and a pipe the caller writes to closes when the caller ends.
 pub(crate) fn start(
     daemon: &Daemon,
     state: &State,

@@ -1,7 +1,9 @@
-//! Where a cluster lives on the network: a network namespace of its own, joined to the machine by one veth pair.
+//! Where a cluster lives on the network: a network namespace of its own, joined to the machine by
+//! one veth pair.
 //!
-//! Inside it kube-proxy may write its rules, and the daemons listen on their usual ports, without meeting the machine's
-//! firewall, another cluster, or a Kubernetes the user runs. Deleting the namespace deletes every trace.
+//! Inside it kube-proxy may write its rules, and the daemons listen on their usual ports, without
+//! meeting the machine's firewall, another cluster, or a Kubernetes the user runs. Deleting the
+//! namespace deletes every trace.
 
 use std::net::Ipv4Addr;
 
@@ -79,8 +81,9 @@ impl Network {
 
     fn is_routed(self) -> Result<bool> {
         for range in [self.link(), self.pods(), self.services()] {
-            // Routes to the range or a part of it. A wider one, of a private network, does not count: ours are narrower
-            // and win, and refusing would leave whoever works in 10.0.0.0/8 without a cluster.
+            // Routes to the range or a part of it. A wider one, of a private network, does not
+            // count: ours are narrower and win, and refusing would leave whoever works in
+            // 10.0.0.0/8 without a cluster.
             let routes = Program::new("ip")
                 .args(["-4", "route", "show", "root", &range])
                 .output()?;

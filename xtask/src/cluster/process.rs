@@ -1,4 +1,5 @@
-//! Processes of a cluster: recorded so that another one that got the same id later is never mistaken for them.
+//! Processes of a cluster: recorded so that another one that got the same id later is never
+//! mistaken for them.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -46,7 +47,8 @@ impl Process {
     }
 }
 
-/// Processes whose program is one of `programs` and which name `directory`, or something in it, in their arguments.
+/// Processes whose program is one of `programs` and which name `directory`, or something in it, in
+/// their arguments.
 pub(crate) fn with_argument_under(directory: &Path, programs: &[&str]) -> Result<Vec<Process>> {
     let mut found = Vec::new();
     for entry in fs::read_dir("/proc").context("read /proc")? {
@@ -68,7 +70,8 @@ pub(crate) fn with_argument_under(directory: &Path, programs: &[&str]) -> Result
     Ok(found)
 }
 
-/// Kills the processes and waits until they are gone. What they hold is disposable, so they are not asked first.
+/// Kills the processes and waits until they are gone. What they hold is disposable, so they are not
+/// asked first.
 pub(crate) fn kill(processes: &[Process]) -> Result<()> {
     for process in processes.iter().filter(|process| process.is_alive()) {
         let Some(id) = Pid::from_raw(process.id) else {
@@ -93,7 +96,8 @@ pub(crate) fn kill(processes: &[Process]) -> Result<()> {
     Ok(())
 }
 
-/// A path ends at a slash, an equals sign, a scheme or a comma before it: `--config=DIR/file`, `unix://DIR/socket`.
+/// A path ends at a slash, an equals sign, a scheme or a comma before it: `--config=DIR/file`,
+/// `unix://DIR/socket`.
 fn belongs(arguments: &[Vec<u8>], directory: &Path, programs: &[&str]) -> bool {
     let Some((program, rest)) = arguments.split_first() else {
         return false;
@@ -122,8 +126,8 @@ fn base_name(program: &[u8]) -> String {
     name.to_string_lossy().into_owned()
 }
 
-/// Reads the start time from `/proc/ID/stat`; a zombie has none, for it runs no more. The program's name, in parentheses,
-/// may itself hold spaces and parentheses.
+/// Reads the start time from `/proc/ID/stat`; a zombie has none, for it runs no more. The program's
+/// name, in parentheses, may itself hold spaces and parentheses.
 fn start_time(stat: &str) -> Option<u64> {
     let (_, fields) = stat.rsplit_once(')')?;
     let mut fields = fields.split_whitespace();

@@ -29,7 +29,8 @@ const MODULES: [&str; 7] = [
     "ip6table_nat",
 ];
 
-/// Each shim and each log that is followed takes one; the kernel's default of 128 is made for desktops.
+/// Each shim and each log that is followed takes one; the kernel's default of 128 is made for
+/// desktops.
 const INOTIFY_INSTANCES: u32 = 4096;
 
 /// A cold start on a busy machine of two cores takes a quarter of this.
@@ -100,7 +101,8 @@ fn choose_network(state: &State, tools: &Tools) -> Result<Record> {
 
 fn prepare_kernel() -> Result<()> {
     if packages::find("modprobe").is_some() {
-        // Fails for what is built in on some systems; what is really missing is named by whoever misses it.
+        // Fails for what is built in on some systems; what is really missing is named by whoever
+        // misses it.
         Program::new("modprobe")
             .arg("--all")
             .args(["--quiet"])
@@ -155,7 +157,8 @@ fn write_configuration(state: &State, network: Network, prefixed: &str) -> Resul
         "kubelet.json",
         &configuration::kubelet(state, network, prefixed),
     )?;
-    // Pods that ask for the node's own name servers get one that is not there: the cluster has no way out.
+    // Pods that ask for the node's own name servers get one that is not there: the cluster has no
+    // way out.
     state.write("resolv.conf", "nameserver 127.0.0.1\n")
 }
 

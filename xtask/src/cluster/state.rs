@@ -185,7 +185,8 @@ impl Record {
         })
     }
 
-    /// `None` for a record of another version of this program: such a cluster is cleared away like a half-made one.
+    /// `None` for a record of another version of this program: such a cluster is cleared away like
+    /// a half-made one.
     fn parse(content: &[u8]) -> Option<Self> {
         let json: Value = serde_json::from_slice(content).ok()?;
         let daemon = |(name, value): (&String, &Value)| {

@@ -19,8 +19,8 @@ const SHARED_LEFTOVERS: [&str; 2] = ["/var/lib/cni/results", "/var/log/container
 
 /// Removes all traces of the cluster; does nothing if there are none.
 ///
-/// Nothing in it is worth a farewell, so everything is killed: first the daemons, which would restart what they miss,
-/// then the shims, then the containers, which their control group names.
+/// Nothing in it is worth a farewell, so everything is killed: first the daemons, which would
+/// restart what they miss, then the shims, then the containers, which their control group names.
 pub(crate) fn remove(name: &Name, state: &State) -> Result<()> {
     let record = state.record()?;
     let recorded = record.iter().flat_map(|record| &record.daemons);
@@ -29,7 +29,8 @@ pub(crate) fn remove(name: &Name, state: &State) -> Result<()> {
         .map(|(_, process)| *process)
         .collect();
     process::kill(&recorded)?;
-    // A run that was killed between starting a daemon and recording it leaves one that only its arguments tell.
+    // A run that was killed between starting a daemon and recording it leaves one that only its
+    // arguments tell.
     process::kill(&process::with_argument_under(
         state.root(),
         &[&DAEMONS[..], &[SHIM]].concat(),

@@ -11,7 +11,8 @@ use crate::{cache, progress};
 /// The Debian release that brings iptables and nft; the default of the Dockerfile too.
 const DEBIAN: &str = "bookworm";
 
-/// What a package manager and a reader need: more than half of the file system, and each build copies all of it.
+/// What a package manager and a reader need: more than half of the file system, and each build
+/// copies all of it.
 const SUPERFLUOUS: [&str; 7] = [
     "usr/share/doc",
     "usr/share/info",
@@ -36,7 +37,8 @@ impl Buildah {
         })
     }
 
-    /// Builds an image from the text of a Dockerfile, and writes it to a file that containerd, docker and podman read.
+    /// Builds an image from the text of a Dockerfile, and writes it to a file that containerd,
+    /// docker and podman read.
     pub(super) fn build(
         &self,
         name: &str,
@@ -45,8 +47,8 @@ impl Buildah {
         options: &[String],
         archive: &Path,
     ) -> Result<()> {
-        // Isolation by chroot asks for no control groups. Layers are not kept: with this store each would be a whole
-        // file system.
+        // Isolation by chroot asks for no control groups. Layers are not kept: with this store each
+        // would be a whole file system.
         self.command(&[
             "build",
             "--isolation=chroot",
@@ -99,7 +101,8 @@ impl Buildah {
         .run()
     }
 
-    /// Returns the name of a Debian image with the packet filters in it, after making it from packages the first time.
+    /// Returns the name of a Debian image with the packet filters in it, after making it from
+    /// packages the first time.
     pub(super) fn debian_base(&self) -> Result<String> {
         let name = format!("localhost/fairlead-base:{DEBIAN}-slim");
         let _lock = cache::lock(

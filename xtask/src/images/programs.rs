@@ -45,7 +45,8 @@ pub(crate) const BENCH: Built = Built {
     program: "fairlead-bench",
 };
 
-/// Builds the programs as they ship: optimized, and static, so that they run in an image with nothing else.
+/// Builds the programs as they ship: optimized, and static, so that they run in an image with
+/// nothing else.
 ///
 /// Returns the directory they are in.
 pub(crate) fn build(programs: &[Built]) -> Result<PathBuf> {

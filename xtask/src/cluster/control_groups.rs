@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use super::process::{self, Process};
 
 /// What the kubelet wants to limit; a version 2 group has only what its parent hands down.
-const CONTROLLERS: [&str; 5] = ["cpuset", "cpu", "io", "memory", "pids"];
+const CONTROLLERS: [&str; 6] = ["cpuset", "cpu", "hugetlb", "io", "memory", "pids"];
 
 /// Makes the group in every hierarchy the kubelet looks at.
 pub(crate) fn create(group: &str) -> Result<()> {

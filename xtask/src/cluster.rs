@@ -1,8 +1,9 @@
 //! A real one-node Kubernetes on this machine, for the demo, the tests and development.
 //!
-//! The daemons are the real ones: etcd, containerd and runc from Debian, Kubernetes and CoreDNS built from source. A
-//! cluster has one directory for its files, one network namespace for its traffic and one control group for its
-//! containers; whatever ends it, these three lead to all that is left.
+//! The daemons are the real ones: etcd, containerd and runc from Debian, Kubernetes and CoreDNS
+//! built from source. A cluster has one directory for its files, one network namespace for its
+//! traffic and one control group for its containers; whatever ends it, these three lead to all that
+//! is left.
 
 mod certificates;
 mod configuration;
@@ -67,8 +68,8 @@ pub(crate) struct Condition {
 }
 
 impl Cluster {
-    /// Makes the cluster run: starts it, or leaves one that is ready as it is. A half-made or damaged one is cleared away
-    /// first.
+    /// Makes the cluster run: starts it, or leaves one that is ready as it is. A half-made or
+    /// damaged one is cleared away first.
     pub(crate) fn up(name: &str) -> Result<Self> {
         let cluster = Self::named(name)?;
         require_root()?;
@@ -120,7 +121,8 @@ impl Cluster {
         })
     }
 
-    /// The file that makes kubectl, Helm and every client library the administrator of this cluster.
+    /// The file that makes kubectl, Helm and every client library the administrator of this
+    /// cluster.
     pub(crate) fn kubeconfig(&self) -> PathBuf {
         self.state.kubeconfig("admin")
     }
@@ -142,7 +144,8 @@ impl Cluster {
             .env("KUBECONFIG", self.kubeconfig())
     }
 
-    /// Helm on this cluster. Its own files stay with the cluster too: none of the user's repositories is needed.
+    /// Helm on this cluster. Its own files stay with the cluster too: none of the user's
+    /// repositories is needed.
     pub(crate) fn helm<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Program {
         Program::new(self.state.program("helm"))
             .args(args)
@@ -152,7 +155,8 @@ impl Cluster {
             .env("HELM_DATA_HOME", self.state.path("helm/data"))
     }
 
-    /// Gives the node images from OCI archives; pods use them with `imagePullPolicy: IfNotPresent` or `Never`.
+    /// Gives the node images from OCI archives; pods use them with `imagePullPolicy: IfNotPresent`
+    /// or `Never`.
     pub(crate) fn load_images(&self, images: &[Image]) -> Result<()> {
         images
             .iter()
@@ -163,7 +167,8 @@ impl Cluster {
         self.ctr(&["images", "import"]).arg(archive).run()
     }
 
-    /// The process on this machine that is the container of a pod; its namespaces lead into the pod.
+    /// The process on this machine that is the container of a pod; its namespaces lead into the
+    /// pod.
     pub(crate) fn container_process(
         &self,
         namespace: &str,

@@ -30,7 +30,8 @@ impl Recipe {
         let file = crate::checkout().join("Dockerfile");
         let dockerfile =
             fs::read_to_string(&file).with_context(|| format!("read {}", file.display()))?;
-        // The programs are finished, so the stage that makes them for docker users needs no more than a shell.
+        // The programs are finished, so the stage that makes them for docker users needs no more
+        // than a shell.
         let options = [
             "--target",
             image,
@@ -60,7 +61,8 @@ impl Recipe {
         }
     }
 
-    /// Builds the image from programs in `built`, unless the archive in `directory` was made of the same.
+    /// Builds the image from programs in `built`, unless the archive in `directory` was made of the
+    /// same.
     pub(super) fn build(
         &self,
         buildah: &Buildah,
@@ -126,7 +128,8 @@ impl Recipe {
     }
 }
 
-/// The name that containerd knows an image by: without a registry in front, Kubernetes adds docker.io.
+/// The name that containerd knows an image by: without a registry in front, Kubernetes adds
+/// docker.io.
 fn full_name(image: &str, tag: &str) -> String {
     format!("docker.io/fairlead/{image}:{tag}")
 }

@@ -176,8 +176,12 @@ impl Cluster {
         container: &str,
     ) -> Result<u32> {
         let namespace = format!("--namespace={namespace}");
-        let ids =
-            format!(r#"--output=jsonpath={{.status.*[?(@.name=="{container}")].containerID}}"#);
+        let id_in =
+            |list: &str| format!(r#"{{.status.{list}[?(@.name=="{container}")].containerID}}"#);
+        let ids = ["initContainerStatuses", "containerStatuses"]
+            .map(id_in)
+            .concat();
+        let ids = format!("--output=jsonpath={ids}");
         let id = self
             .kubectl(["get", "pod", pod, &namespace, &ids])
             .output()?;

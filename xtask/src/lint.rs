@@ -12,8 +12,16 @@ pub(crate) fn run() -> Result<()> {
     let cargo = |args: &[&str]| Program::new("cargo").args(args);
     progress::step("formatting", || cargo(&["fmt", "--all", "--check"]).show())?;
     progress::step("clippy", || {
-        cargo(&["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"])
-            .show()
+        cargo(&[
+            "clippy",
+            "--workspace",
+            "--all-targets",
+            "--locked",
+            "--",
+            "-D",
+            "warnings",
+        ])
+        .show()
     })?;
     let deny = cargo_deny()?;
     progress::step("licences, sources and banned crates", || {

@@ -51,8 +51,9 @@ impl Recipe {
 
     /// An image that holds one static program.
     pub(super) fn of_one_program(image: &'static str, program: &'static str) -> Self {
-        let dockerfile =
-            format!("FROM scratch\nCOPY bin/{program} /{program}\nENTRYPOINT [\"/{program}\"]\n");
+        let dockerfile = format!(
+            "FROM scratch\nCOPY bin/{program} /{program}\nENV PATH=/\nENTRYPOINT [\"/{program}\"]\n"
+        );
         Self {
             image,
             programs: vec![program],

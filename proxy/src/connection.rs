@@ -19,6 +19,7 @@ use crate::{
     inbound,
     original_dst::Redirect,
     outbound,
+    pace::Pace,
     statistics::{Counter, DirectionStatistics, Statistics},
     stream::{Stream, reset},
     tcp::{self, Broken, Meter, PipePool},
@@ -50,6 +51,8 @@ pub struct Shared {
     pub pipes: Arc<PipePool>,
     /// Where lines go.
     pub access_log: AccessLog,
+    /// Warnings of failures that are this pod's own.
+    pub warnings: Pace,
 }
 
 /// Carries one connection to its end.
@@ -211,7 +214,7 @@ impl Connection {
         }
         statistics.closed.count(flag);
         let listener = self.direction.listener();
-        if ending.is_ours() {
+        if ending.is_ours() && self.shared.warnings.is_due() {
             warn!(listener, downstream = %self.peer, "{ending}");
         } else {
             debug!(listener, downstream = %self.peer, "{ending}");

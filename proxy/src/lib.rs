@@ -31,6 +31,7 @@ pub mod listener;
 pub mod metrics;
 pub mod original_dst;
 pub mod outbound;
+pub mod pace;
 pub mod sidecar;
 pub mod statistics;
 pub mod stream;

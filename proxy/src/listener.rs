@@ -4,7 +4,7 @@ use std::{
     io,
     net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener},
     sync::Arc,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use fairlead_runtime::server::BindError;
@@ -15,6 +15,7 @@ use tracing::warn;
 use crate::{
     connection::{self, Shared},
     direction::Direction,
+    pace::Pace,
 };
 
 /// Connections that wait for a worker; the kernel lowers it to `net.core.somaxconn`.
@@ -23,9 +24,6 @@ const BACKLOG: i32 = 4096;
 /// After a failed accept. The usual cause is that descriptors are exhausted, and those come back
 /// when connections end.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-
-/// Between two warnings of the same listener that it cannot accept.
-const WARN_PAUSE: Duration = Duration::from_secs(10);
 
 /// Takes a port on all addresses of both families; of IPv4 alone where IPv6 is switched off.
 ///
@@ -107,7 +105,7 @@ fn listen(address: SocketAddr, shared: bool) -> io::Result<TcpListener> {
 
 /// Accepts for as long as it is polled; one task a connection.
 pub async fn accept(listener: tokio::net::TcpListener, direction: Direction, shared: Arc<Shared>) {
-    let mut warned: Option<Instant> = None;
+    let pace = Pace::default();
     loop {
         match listener.accept().await {
             Ok((tcp, peer)) => {
@@ -117,8 +115,7 @@ pub async fn accept(listener: tokio::net::TcpListener, direction: Direction, sha
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
             Err(error) => {
                 shared.statistics.of(direction).accept_failed.add(1);
-                if warned.is_none_or(|warned| warned.elapsed() >= WARN_PAUSE) {
-                    warned = Some(Instant::now());
+                if pace.is_due() {
                     let listener = direction.listener();
                     warn!(listener, %error, "accept failed: trying again every {ACCEPT_PAUSE:?}");
                 }

@@ -17,6 +17,7 @@ use crate::{
     connection::{Settings, Shared},
     direction::Direction,
     listener,
+    pace::Pace,
     statistics::Statistics,
     tcp::PipePool,
 };
@@ -63,6 +64,7 @@ pub fn start(
             statistics: statistics.clone(),
             pipes: Arc::new(PipePool::default()),
             access_log: access_log.clone(),
+            warnings: Pace::default(),
         });
         let runtime = Builder::new_current_thread().enable_all().build()?;
         accept(&runtime, listeners, &shared)?;

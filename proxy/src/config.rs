@@ -1,15 +1,17 @@
 //! Environment, flags and the pod's files → typed settings, or every fault at once.
 
-use std::{
-    collections::BTreeMap,
-    fmt,
-    net::{IpAddr, Ipv4Addr},
-    str::FromStr,
+mod node;
+mod pod_file;
+
+use std::{collections::BTreeMap, fmt, net::Ipv4Addr, str::FromStr};
+
+use fairlead_api::{
+    names::{POD_INFO_PATH, env},
+    proxy_config::ProxyConfig,
+    values::LogLevel,
 };
 
-use fairlead_api::{names::env, proxy_config::ProxyConfig, values::LogLevel};
-use serde_json::{Map, Value};
-
+pub use self::node::Node;
 use crate::arguments::{Ports, SidecarArguments};
 
 /// Istio's: whether the drain ends with the last connection. On by default, since a sidecar that
@@ -37,27 +39,6 @@ pub struct Config {
     pub log_level: LogLevel,
     /// Whether the drain ends with the last connection.
     pub exit_on_zero_connections: bool,
-}
-
-/// Who a proxy is, in Istio's terms.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Node {
-    /// Name of the pod.
-    pub name: String,
-    /// Namespace of the pod.
-    pub namespace: String,
-    /// Address of the pod.
-    pub ip: IpAddr,
-    /// Service account of the pod.
-    pub service_account: String,
-    /// DNS domain of the pod's services.
-    pub domain: String,
-    /// `ISTIO_META_*`.
-    pub metadata: BTreeMap<String, String>,
-    /// The pod's labels.
-    pub labels: BTreeMap<String, String>,
-    /// The pod's annotations.
-    pub annotations: BTreeMap<String, String>,
 }
 
 /// What the kubelet writes of the pod's metadata; empty where it does not.
@@ -130,8 +111,8 @@ impl Config {
             domain: domain.unwrap_or_else(|| format!("{namespace}.svc.cluster.local")),
             namespace,
             metadata: metadata(&lookup, names),
-            labels: faults.read_pod_file("labels", &files.labels),
-            annotations: faults.read_pod_file("annotations", &files.annotations),
+            labels: faults.pod_file("labels", &files.labels),
+            annotations: faults.pod_file("annotations", &files.annotations),
         };
         let exit_on_zero_connections =
             faults.parse_or(&lookup, EXIT_ON_ZERO, "true or false", true);
@@ -203,150 +184,14 @@ impl Faults {
         })
     }
 
-    /// Reads the downward API's form, `key="value"` a line with the value quoted as in Go.
-    fn read_pod_file(&mut self, name: &str, text: &str) -> BTreeMap<String, String> {
-        let mut map = BTreeMap::new();
-        for line in text.lines().filter(|line| !line.is_empty()) {
-            match line
-                .split_once('=')
-                .and_then(|(key, quoted)| Some((key, unquote(quoted)?)))
-            {
-                Some((key, value)) => {
-                    map.insert(key.to_owned(), value);
-                }
-                None => self.add(format!(
-                    "{}/{name}: '{line}' is wrong: key=\"value\" is accepted",
-                    fairlead_api::names::POD_INFO_PATH
-                )),
-            }
+    fn pod_file(&mut self, name: &str, text: &str) -> BTreeMap<String, String> {
+        let (map, wrong) = pod_file::read(text);
+        for line in wrong {
+            self.add(format!(
+                "{POD_INFO_PATH}/{name}: '{line}' is wrong: key=\"value\" is accepted"
+            ));
         }
         map
-    }
-}
-
-/// Go's quoted strings differ from JSON's in a few escapes of control characters.
-fn unquote(quoted: &str) -> Option<String> {
-    let inner = quoted.strip_prefix('"')?.strip_suffix('"')?;
-    let mut text = String::with_capacity(inner.len());
-    let mut characters = inner.chars();
-    while let Some(character) = characters.next() {
-        if character != '\\' {
-            text.push(character);
-            continue;
-        }
-        let digits = match characters.next()? {
-            'a' => {
-                text.push('\x07');
-                continue;
-            }
-            'b' => {
-                text.push('\x08');
-                continue;
-            }
-            'f' => {
-                text.push('\x0c');
-                continue;
-            }
-            'n' => {
-                text.push('\n');
-                continue;
-            }
-            'r' => {
-                text.push('\r');
-                continue;
-            }
-            't' => {
-                text.push('\t');
-                continue;
-            }
-            'v' => {
-                text.push('\x0b');
-                continue;
-            }
-            'x' => 2,
-            'u' => 4,
-            'U' => 8,
-            other => {
-                text.push(other);
-                continue;
-            }
-        };
-        let code: String = characters.by_ref().take(digits).collect();
-        text.push(char::from_u32(u32::from_str_radix(&code, 16).ok()?)?);
-    }
-    Some(text)
-}
-
-impl Node {
-    /// `sidecar~10.0.0.1~pod.namespace~domain`, as control planes know a proxy.
-    pub fn id(&self) -> String {
-        format!(
-            "sidecar~{}~{}.{}~{}",
-            self.ip, self.name, self.namespace, self.domain
-        )
-    }
-
-    /// The workload, with its namespace.
-    pub fn cluster(&self) -> String {
-        format!("{}.{}", self.canonical_name(), self.namespace)
-    }
-
-    /// The service's name in metrics: from the first label that has one, else the workload's.
-    pub fn canonical_name(&self) -> &str {
-        [
-            fairlead_api::names::CANONICAL_NAME_LABEL,
-            "app.kubernetes.io/name",
-            "app",
-        ]
-        .iter()
-        .find_map(|label| self.label(label))
-        .unwrap_or_else(|| self.workload())
-    }
-
-    /// The version in metrics.
-    pub fn canonical_revision(&self) -> &str {
-        [
-            fairlead_api::names::CANONICAL_REVISION_LABEL,
-            "app.kubernetes.io/version",
-            "version",
-        ]
-        .iter()
-        .find_map(|label| self.label(label))
-        .unwrap_or("latest")
-    }
-
-    /// The object that made the pod; the pod itself when that is not known.
-    pub fn workload(&self) -> &str {
-        self.metadata.get("WORKLOAD_NAME").unwrap_or(&self.name)
-    }
-
-    /// One label of the pod, unless it is empty.
-    pub fn label(&self, name: &str) -> Option<&str> {
-        let value = self.labels.get(name)?;
-        (!value.is_empty()).then_some(value)
-    }
-
-    /// The node's metadata with Istio's keys.
-    pub fn metadata(&self) -> Value {
-        let text = |value: &str| Value::from(value);
-        let map = |map: &BTreeMap<String, String>| -> Value {
-            map.iter()
-                .map(|(key, value)| (key.clone(), text(value)))
-                .collect::<Map<_, _>>()
-                .into()
-        };
-        let mut metadata: Map<String, Value> = self
-            .metadata
-            .iter()
-            .map(|(key, value)| (key.clone(), text(value)))
-            .collect();
-        metadata.insert("NAME".to_owned(), text(&self.name));
-        metadata.insert("NAMESPACE".to_owned(), text(&self.namespace));
-        metadata.insert("INSTANCE_IPS".to_owned(), text(&self.ip.to_string()));
-        metadata.insert("SERVICE_ACCOUNT".to_owned(), text(&self.service_account));
-        metadata.insert("LABELS".to_owned(), map(&self.labels));
-        metadata.insert("ANNOTATIONS".to_owned(), map(&self.annotations));
-        metadata.into()
     }
 }
 

@@ -213,3 +213,128 @@ impl fmt::Display for ConnectError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv6Addr;
+
+    use super::*;
+
+    fn error(direction: Direction, cause: Cause) -> ConnectError {
+        let address = "10.1.2.3:80".parse().unwrap();
+        let upstream = Upstream {
+            direction,
+            address,
+            source: None,
+        };
+        ConnectError { upstream, cause }
+    }
+
+    #[track_caller]
+    fn check(errno: Errno, ours: bool, token: &str, words: &str) {
+        let error = error(Direction::Outbound, Cause::of(errno.into()));
+        assert_eq!((error.token(), error.is_ours()), (token, ours));
+        let found = error.to_string();
+        assert!(found.starts_with("connect to 10.1.2.3:80: "), "{found}");
+        assert!(found.contains(words), "{found}");
+    }
+
+    #[test]
+    fn each_cause_has_its_own_words() {
+        let (ours, theirs) = (true, false);
+        check(
+            Errno::CONNREFUSED,
+            theirs,
+            "upstream_connect_refused",
+            "nothing listens on that port there",
+        );
+        check(
+            Errno::TIMEDOUT,
+            theirs,
+            "upstream_connect_timeout",
+            "no answer: packets are dropped",
+        );
+        check(
+            Errno::HOSTUNREACH,
+            theirs,
+            "upstream_host_unreachable",
+            "host unreachable",
+        );
+        check(
+            Errno::NETUNREACH,
+            theirs,
+            "upstream_network_unreachable",
+            "no route",
+        );
+        check(
+            Errno::CONNRESET,
+            theirs,
+            "upstream_reset_while_connecting",
+            "reset by the other side",
+        );
+        for errno in [Errno::PERM, Errno::ACCESS] {
+            check(
+                errno,
+                ours,
+                "upstream_connect_not_permitted",
+                "of this pod's own network forbids it",
+            );
+        }
+        check(
+            Errno::ADDRNOTAVAIL,
+            ours,
+            "local_ports_exhausted",
+            "no local port is free",
+        );
+        for errno in [Errno::MFILE, Errno::NFILE] {
+            check(
+                errno,
+                ours,
+                "file_descriptors_exhausted",
+                "out of file descriptors",
+            );
+        }
+        check(
+            Errno::NOBUFS,
+            ours,
+            "socket_memory_exhausted",
+            "out of memory",
+        );
+        check(
+            Errno::PROTO,
+            ours,
+            "upstream_connect_failed",
+            "Protocol error",
+        );
+    }
+
+    #[test]
+    fn a_time_out_tells_how_long_it_waited() {
+        let within = Duration::from_millis(1500);
+        let error = error(Direction::Outbound, Cause::TimedOut { within });
+        assert!(error.is_time_out() && !error.is_ours());
+        assert_eq!(error.token(), "upstream_connect_timeout");
+        let words = error.to_string();
+        assert!(words.contains("no answer within 1s 500ms"), "{words}");
+    }
+
+    #[test]
+    fn an_inbound_refusal_is_the_applications() {
+        let error = error(Direction::Inbound, Cause::Refused);
+        let words = error.to_string();
+        assert!(words.contains("no application in this pod"), "{words}");
+    }
+
+    #[test]
+    fn a_missing_source_address_tells_how_to_add_it() {
+        let source = IpAddr::from(Ipv6Addr::from_bits(6));
+        let cause = Cause::of_bind(Errno::ADDRNOTAVAIL.into(), source);
+        let error = error(Direction::Inbound, cause);
+        assert_eq!(error.token(), "source_address_missing");
+        let words = error.to_string();
+        assert!(
+            words.contains("ip -6 address add ::6/128 dev lo"),
+            "{words}"
+        );
+    }
+}

@@ -13,6 +13,7 @@ use axum::{
 use crate::{
     admin::{Admin, stats},
     destination::canonical,
+    inbound,
     lifecycle::Stop,
 };
 
@@ -73,7 +74,9 @@ async fn drain(
 
 /// The port is open to the network, but ending the proxy is for the pod alone.
 fn from_the_pod(peer: SocketAddr, deed: impl FnOnce()) -> Response {
-    if !canonical(peer).ip().is_loopback() {
+    let ip = canonical(peer).ip();
+    // What this proxy passes on from elsewhere comes from an address of loopback too.
+    if !ip.is_loopback() || ip == inbound::SOURCE_V4 {
         let words = "Only requests from localhost are allowed\n";
         return (StatusCode::FORBIDDEN, words).into_response();
     }

@@ -6,8 +6,9 @@ use crate::{connect::Upstream, destination::OriginalDst, direction::Direction};
 
 /// The redirect lets packets from these addresses pass, so that the proxy's connection to the
 /// application is not captured again.
-const SOURCE_V4: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 6);
-const SOURCE_V6: Ipv6Addr = Ipv6Addr::new(0, 0, 0, 0, 0, 0, 0, 6);
+pub const SOURCE_V4: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 6);
+/// As [`SOURCE_V4`].
+pub const SOURCE_V6: Ipv6Addr = Ipv6Addr::new(0, 0, 0, 0, 0, 0, 0, 6);
 
 /// The application, where the downstream meant to find it.
 pub fn upstream(OriginalDst(address): OriginalDst) -> Upstream {

@@ -9,7 +9,9 @@ use std::{
 
 use tokio::{
     runtime::{Builder, Runtime},
+    select,
     sync::{mpsc, watch},
+    task::JoinSet,
 };
 
 use crate::{
@@ -67,14 +69,20 @@ pub fn start(
             warnings: Pace::default(),
         });
         let runtime = Builder::new_current_thread().enable_all().build()?;
-        accept(&runtime, listeners, &shared)?;
+        let mut accepting = accept(&runtime, listeners, &shared)?;
         let mut stopped = stopped.clone();
         let alarm = Alarm(running.clone());
         let thread = thread::Builder::new()
             .name(format!("worker_{number}"))
             .spawn(move || {
-                // An error means that the owner is gone: stop too.
-                let _ = runtime.block_on(stopped.wait_for(|stop| *stop));
+                runtime.block_on(async {
+                    select! {
+                        // An error means that the owner is gone: stop too.
+                        _ = stopped.wait_for(|stop| *stop) => {}
+                        // Only a panic ends one; a worker that does not accept is none.
+                        _ = accepting.join_next() => {}
+                    }
+                });
                 // All connections end here.
                 drop(runtime);
                 drop(alarm);
@@ -85,18 +93,23 @@ pub fn start(
     Ok(workers)
 }
 
-fn accept(runtime: &Runtime, listeners: Listeners, shared: &Arc<Shared>) -> io::Result<()> {
+fn accept(
+    runtime: &Runtime,
+    listeners: Listeners,
+    shared: &Arc<Shared>,
+) -> io::Result<JoinSet<()>> {
     let _context = runtime.enter();
+    let mut accepting = JoinSet::new();
     for (direction, listeners) in [
         (Direction::Outbound, listeners.outbound),
         (Direction::Inbound, listeners.inbound),
     ] {
         for listener in listeners {
             let listener = tokio::net::TcpListener::from_std(listener)?;
-            runtime.spawn(listener::accept(listener, direction, shared.clone()));
+            accepting.spawn(listener::accept(listener, direction, shared.clone()));
         }
     }
-    Ok(())
+    Ok(accepting)
 }
 
 /// Tells that its thread has ended, also by a panic.

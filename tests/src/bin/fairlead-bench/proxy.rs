@@ -19,14 +19,13 @@ use crate::{
     table::{Limit, Row, Statistic, Table},
 };
 
-const ROUNDS: usize = 7;
+const ROUNDS: u16 = 7;
 const STREAM_DURATION: Duration = Duration::from_secs(2);
 const IDLE_CONNECTIONS: usize = 100;
 
 /// One after the other, for the latency.
 const SEQUENTIAL: usize = 300;
-/// By several clients at once, for the rate. With the sequential ones of all rounds they stay below
-/// the number of ephemeral ports, which closed connections hold for a minute.
+/// By several clients at once, for the rate.
 const CLIENTS: usize = 4;
 const CONCURRENT: usize = 500;
 
@@ -34,19 +33,24 @@ const MEMORY_LIMIT_MEGABYTES: f64 = 12.0;
 const THROUGHPUT_LIMIT: f64 = 0.85;
 
 const SINK_PORT: u16 = 7001;
-const ECHO_PORT: u16 = 7007;
-const IDLE_PORT: u16 = 7100;
+const IDLE_PORT: u16 = 7007;
+
+/// The first round's. A closed connection holds its ephemeral port for a minute, in the pod even
+/// twice: the application's and the proxy's. Each round has a port of its own to connect to, so that
+/// none finds them taken.
+const ECHO_PORT: u16 = 7100;
 
 pub(crate) fn measure() -> anyhow::Result<Table> {
     let bed = Bed::new()?;
-    let servers = Servers::start(&bed)?;
+    let servers = start_servers(&bed)?;
     let mut table =
         Table::new("proxy: one sidecar between two network namespaces, plaintext TCP, two workers");
     memory(&bed, &mut table)?;
     let mut samples = Path::ALL.map(Samples::of);
-    for _ in 0..ROUNDS {
+    for round in 0..ROUNDS {
         for sample in &mut samples {
-            sample.round(&bed)?;
+            sample.stream(&bed)?;
+            sample.connections(&bed, ECHO_PORT + round)?;
         }
     }
     throughput(&samples, &mut table);
@@ -60,27 +64,14 @@ pub(crate) fn measure() -> anyhow::Result<Table> {
     Ok(table)
 }
 
-/// A server of each kind at the end of each path.
-struct Servers {
-    #[expect(dead_code, reason = "they serve until they are dropped")]
-    servers: Vec<Server>,
-}
-
-impl Servers {
-    fn start(bed: &Bed) -> anyhow::Result<Self> {
-        let mut servers = Vec::new();
-        for path in Path::ALL {
-            let mut start = |port, at_once, serve| {
-                let server = bed.serve(path, port, at_once, serve);
-                servers.push(server.with_context(|| format!("serve port {port}, {path:?}"))?);
-                anyhow::Ok(())
-            };
-            start(SINK_PORT, 1, sink)?;
-            start(ECHO_PORT, 2 * CLIENTS, echo)?;
-            start(IDLE_PORT, IDLE_CONNECTIONS, echo)?;
-        }
-        Ok(Self { servers })
+/// Servers at the end of each path, until they are dropped.
+fn start_servers(bed: &Bed) -> anyhow::Result<Vec<Server>> {
+    let mut servers = Vec::new();
+    for path in Path::ALL {
+        servers.push(bed.serve(path, SINK_PORT, 1, sink)?);
+        servers.push(bed.serve(path, IDLE_PORT, IDLE_CONNECTIONS, echo)?);
     }
+    Ok(servers)
 }
 
 /// Before any traffic, so that it is the memory of an idle sidecar.
@@ -126,28 +117,33 @@ impl Samples {
         }
     }
 
-    fn round(&mut self, bed: &Bed) -> anyhow::Result<()> {
-        let path = self.path;
-        let address = bed.address(path, SINK_PORT);
+    /// Throughput of one stream.
+    fn stream(&mut self, bed: &Bed) -> anyhow::Result<()> {
+        let address = bed.address(self.path, SINK_PORT);
         let cpu = bed.cpu_seconds()?;
-        let stream = bed
-            .on_client(path, || traffic::stream(address, STREAM_DURATION))
-            .with_context(|| format!("one stream, {path:?}"))?;
-        let gigabytes = stream.bytes as f64 / 1e9;
+        let transfer = bed
+            .on_client(self.path, || traffic::stream(address, STREAM_DURATION))
+            .with_context(|| format!("one stream, {}", self.path))?;
+        let gigabytes = transfer.bytes as f64 / 1e9;
         self.gigabytes_per_second
-            .push(gigabytes / stream.elapsed.as_secs_f64());
+            .push(gigabytes / transfer.elapsed.as_secs_f64());
         self.cpu_seconds_per_gigabyte
             .push((bed.cpu_seconds()? - cpu) / gigabytes);
+        Ok(())
+    }
 
-        let address = bed.address(path, ECHO_PORT);
+    /// Latency and rate of short connections.
+    fn connections(&mut self, bed: &Bed, port: u16) -> anyhow::Result<()> {
+        let _server = bed.serve(self.path, port, 2 * CLIENTS, echo)?;
+        let address = bed.address(self.path, port);
         let latencies = bed
-            .on_client(path, || traffic::latencies(address, SEQUENTIAL))
-            .with_context(|| format!("connections one by one, {path:?}"))?;
+            .on_client(self.path, || traffic::latencies(address, SEQUENTIAL))
+            .with_context(|| format!("connections one by one, {}", self.path))?;
         self.latency_microseconds
             .extend(latencies.iter().map(|latency| latency.as_secs_f64() * 1e6));
         let elapsed = bed
-            .on_client(path, || traffic::crowd(address, CLIENTS, CONCURRENT))
-            .with_context(|| format!("{CLIENTS} clients at once, {path:?}"))?;
+            .on_client(self.path, || traffic::crowd(address, CLIENTS, CONCURRENT))
+            .with_context(|| format!("{CLIENTS} clients at once, {}", self.path))?;
         self.connections_per_second
             .push((CLIENTS * CONCURRENT) as f64 / elapsed.as_secs_f64());
         Ok(())

@@ -101,13 +101,14 @@ impl Bed {
         port: u16,
         at_once: usize,
         serve: fn(TcpStream) -> std::io::Result<()>,
-    ) -> std::io::Result<Server> {
+    ) -> anyhow::Result<Server> {
         let namespace = match path {
             Path::Direct => &self.bare.peer,
             Path::Outbound => &self.meshed.peer,
             Path::Inbound => &self.meshed.pod,
         };
         Server::start(namespace, port, at_once, serve)
+            .with_context(|| format!("serve port {port} at the end of {path}"))
     }
 
     /// Runs a client where the path begins, as an application's user.

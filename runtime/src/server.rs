@@ -1,11 +1,28 @@
 //! Bind and serve an axum router: admin, health and metrics pages over plain HTTP.
 
-use std::{io, net::SocketAddr};
+use std::{io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
-use axum::Router;
-use tokio::net::TcpListener;
+use axum::{Extension, Router, extract::ConnectInfo};
+use hyper::server::conn::http1;
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    service::TowerToHyperService,
+};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::Semaphore,
+    time::sleep,
+};
+use tracing::{debug, warn};
 
 use crate::drain;
+
+/// Scrapers, probes and operators are few; more at once is a flood.
+const CONNECTIONS: usize = 128;
+/// How long a request's head may take, and an idle connection may stay.
+const HEADER_DEADLINE: Duration = Duration::from_secs(30);
+/// After accept failed, as it does while descriptors are out.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// A port could not be taken.
 #[derive(Debug, thiserror::Error)]
@@ -62,22 +79,65 @@ pub async fn bind(purpose: &'static str, address: SocketAddr) -> Result<TcpListe
 
 /// Serves until the drain begins, then lets open requests finish.
 ///
-/// Handlers may take the peer's address as `ConnectInfo<SocketAddr>`.
+/// Handlers may take the peer's address as `ConnectInfo<SocketAddr>`. These ports are open to the
+/// network, so a peer may neither be slow with its request nor hold many connections.
 pub async fn serve(listener: TcpListener, router: Router, mut drain: drain::Watch) {
-    // The drain waits for open requests too, so a watch lives as long as they do.
-    let held = drain.clone();
-    let shutdown = async move { drain.started().await };
-    // axum's serve never returns an error: it pauses and goes on when accept fails.
-    let service = router.into_make_service_with_connect_info::<SocketAddr>();
-    let _ = axum::serve(listener, service)
-        .with_graceful_shutdown(shutdown)
-        .await;
-    drop(held);
+    let turns = Arc::new(Semaphore::new(CONNECTIONS));
+    loop {
+        let accepted = async {
+            let turn = turns.clone().acquire_owned().await;
+            (listener.accept().await, turn)
+        };
+        let (accepted, turn) = tokio::select! {
+            accepted = accepted => accepted,
+            () = drain.started() => return,
+        };
+        match accepted {
+            Ok((tcp, peer)) => {
+                let served = serve_connection(tcp, peer, router.clone(), drain.clone());
+                tokio::spawn(async move {
+                    served.await;
+                    drop(turn);
+                });
+            }
+            Err(error) => {
+                warn!(%error, "accept failed");
+                sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+async fn serve_connection(
+    tcp: TcpStream,
+    peer: SocketAddr,
+    router: Router,
+    mut drain: drain::Watch,
+) {
+    let service = TowerToHyperService::new(router.layer(Extension(ConnectInfo(peer))));
+    let mut connection = pin!(
+        http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEADER_DEADLINE)
+            .serve_connection(TokioIo::new(tcp), service)
+    );
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = drain.started() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        debug!(%peer, %error, "a client of a plain page broke off");
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use std::net::Ipv4Addr;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     use super::*;
 
@@ -92,5 +152,39 @@ mod tests {
             error.contains(&address.to_string()) && error.contains("taken"),
             "{error}"
         );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_never_asks_is_let_go() {
+        let listener = bind("admin", (Ipv4Addr::LOCALHOST, 0).into())
+            .await
+            .unwrap();
+        let address = listener.local_addr().unwrap();
+        let (_signal, watch) = drain::channel();
+        tokio::spawn(serve(listener, Router::new(), watch));
+        let mut client = TcpStream::connect(address).await.unwrap();
+        client.write_all(b"GET / HTTP/1.1\r\n").await.unwrap();
+        let mut answer = Vec::new();
+        // The paused clock jumps to the deadline as soon as nothing else is left to do.
+        client.read_to_end(&mut answer).await.unwrap();
+        assert!(!String::from_utf8_lossy(&answer).contains("200"));
+    }
+
+    #[tokio::test]
+    async fn the_drain_ends_idle_connections() {
+        let listener = bind("admin", (Ipv4Addr::LOCALHOST, 0).into())
+            .await
+            .unwrap();
+        let address = listener.local_addr().unwrap();
+        let (signal, watch) = drain::channel();
+        let server = tokio::spawn(serve(listener, Router::new(), watch));
+        let mut client = TcpStream::connect(address).await.unwrap();
+        let request = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n";
+        client.write_all(request).await.unwrap();
+        let mut answer = [0; 12];
+        client.read_exact(&mut answer).await.unwrap();
+        assert_eq!(&answer, b"HTTP/1.1 404");
+        signal.drain().await;
+        server.await.unwrap();
     }
 }

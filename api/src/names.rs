@@ -49,6 +49,8 @@ pub mod env {
     pub const CPU_LIMIT: &str = "ISTIO_CPU_LIMIT";
     /// [`ProxyConfig`](crate::proxy_config::ProxyConfig) as JSON.
     pub const PROXY_CONFIG: &str = "PROXY_CONFIG";
+    /// `false`: the drain lasts its whole time, whether or not connections are left.
+    pub const EXIT_ON_ZERO_ACTIVE_CONNECTIONS: &str = "EXIT_ON_ZERO_ACTIVE_CONNECTIONS";
     /// Prefix of the node metadata: `ISTIO_META_X=v` is metadata `X` with value `v`.
     pub const META_PREFIX: &str = "ISTIO_META_";
 }

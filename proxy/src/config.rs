@@ -16,7 +16,7 @@ use crate::arguments::{Ports, SidecarArguments};
 
 /// Istio's: whether the drain ends with the last connection. On by default, since a sidecar that
 /// Kubernetes stops after the application has nothing to wait for.
-const EXIT_ON_ZERO: &str = "EXIT_ON_ZERO_ACTIVE_CONNECTIONS";
+const EXIT_ON_ZERO: &str = env::EXIT_ON_ZERO_ACTIVE_CONNECTIONS;
 
 /// Worker threads when neither the configuration nor the CPU limit says.
 const WORKERS: u16 = 2;

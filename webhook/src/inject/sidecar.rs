@@ -145,6 +145,11 @@ fn environment(plan: &Plan<'_>) -> Vec<Value> {
         }
     }
     environment.push(from(&meta("NODE_NAME"), "spec.nodeName"));
+    // Kubernetes stops a plain container together with the application, which may still make calls.
+    if !plan.native {
+        let name = env::EXIT_ON_ZERO_ACTIVE_CONNECTIONS;
+        environment.push(json!({ "name": name, "value": "false" }));
+    }
     environment
 }
 

@@ -71,7 +71,9 @@ fn a_second_dry_run_of_an_injected_pod_adds_nothing() {
     let mut again = serde_json::json!({
         "apiVersion": "v1", "kind": "Pod",
         "metadata": {
-            "name": "again", "namespace": namespace.name(),
+            "name": "again", "generateName": pod["metadata"]["generateName"],
+            "namespace": namespace.name(),
+            "ownerReferences": pod["metadata"]["ownerReferences"],
             "labels": pod["metadata"]["labels"], "annotations": pod["metadata"]["annotations"],
         },
         "spec": pod["spec"],
@@ -298,7 +300,7 @@ fn host_network_pods_and_other_namespaces_are_left_alone() {
 #[ignore = "needs root"]
 fn the_chart_tests_itself() {
     install();
-    let printed = helm(&["test", RELEASE, "--namespace", RELEASE_NAMESPACE, "--logs"]);
+    let printed = helm(&["test", RELEASE, "--namespace", RELEASE_NAMESPACE]);
     assert!(printed.contains("Succeeded"), "{printed}");
     let left = object(&format!(
         "pods,serviceaccounts,roles --namespace={RELEASE_NAMESPACE}"

@@ -15,6 +15,7 @@ use self::{
     traffic::{Server, echo, echo_once, sink},
 };
 use crate::{
+    rig,
     summary::Summary,
     table::{Limit, Row, Statistic, Table},
 };
@@ -101,7 +102,10 @@ fn memory(bed: &Bed, table: &mut Table) -> anyhow::Result<()> {
 struct Samples {
     path: Path,
     gigabytes_per_second: Vec<f64>,
-    cpu_seconds_per_gigabyte: Vec<f64>,
+    /// Of the proxy alone.
+    proxy_seconds_per_gigabyte: Vec<f64>,
+    /// Of client, proxy, server and whatever else ran.
+    machine_seconds_per_gigabyte: Vec<f64>,
     latency_microseconds: Vec<f64>,
     connections_per_second: Vec<f64>,
 }
@@ -111,7 +115,8 @@ impl Samples {
         Self {
             path,
             gigabytes_per_second: Vec::new(),
-            cpu_seconds_per_gigabyte: Vec::new(),
+            proxy_seconds_per_gigabyte: Vec::new(),
+            machine_seconds_per_gigabyte: Vec::new(),
             latency_microseconds: Vec::new(),
             connections_per_second: Vec::new(),
         }
@@ -120,15 +125,17 @@ impl Samples {
     /// Throughput of one stream.
     fn stream(&mut self, bed: &Bed) -> anyhow::Result<()> {
         let address = bed.address(self.path, SINK_PORT);
-        let cpu = bed.cpu_seconds()?;
+        let (proxy, machine) = (bed.cpu_seconds()?, rig::cpu_seconds()?);
         let transfer = bed
             .on_client(self.path, || traffic::stream(address, STREAM_DURATION))
             .with_context(|| format!("one stream, {}", self.path))?;
         let gigabytes = transfer.bytes as f64 / 1e9;
         self.gigabytes_per_second
             .push(gigabytes / transfer.elapsed.as_secs_f64());
-        self.cpu_seconds_per_gigabyte
-            .push((bed.cpu_seconds()? - cpu) / gigabytes);
+        self.proxy_seconds_per_gigabyte
+            .push((bed.cpu_seconds()? - proxy) / gigabytes);
+        self.machine_seconds_per_gigabyte
+            .push((rig::cpu_seconds()? - machine) / gigabytes);
         Ok(())
     }
 
@@ -170,11 +177,14 @@ fn throughput(samples: &[Samples; Path::ALL.len()], table: &mut Table) {
             .limit(Statistic::Median, Limit::AtLeast(THROUGHPUT_LIMIT)),
         );
     }
+    for sample in samples {
+        let label = format!("CPU of the machine {}, s/GB", sample.path);
+        let seconds = sample.machine_seconds_per_gigabyte.clone();
+        table.row(Row::samples(label, seconds));
+    }
     for hop in hops {
-        table.row(Row::samples(
-            format!("CPU of the proxy {}, s/GB", hop.path),
-            hop.cpu_seconds_per_gigabyte.clone(),
-        ));
+        let label = format!("CPU of the proxy {}, s/GB", hop.path);
+        table.row(Row::samples(label, hop.proxy_seconds_per_gigabyte.clone()));
     }
 }
 

@@ -52,6 +52,11 @@ pub(crate) fn busy_share() -> anyhow::Result<f64> {
     Ok(busy / (busy + idle))
 }
 
+/// What all processes together have used since the machine started.
+pub(crate) fn cpu_seconds() -> anyhow::Result<f64> {
+    Ok(cpu_times()?.busy as f64 / rustix::param::clock_ticks_per_second() as f64)
+}
+
 /// Whether the figures may be trusted.
 pub(crate) fn remark(busy_share: f64) -> String {
     let percent = busy_share * 100.0;

@@ -8,6 +8,7 @@ pub mod workloads;
 use std::{
     env,
     io::Write,
+    net::{SocketAddr, TcpStream},
     ops::ControlFlow,
     process::{Command, Output, Stdio},
     sync::LazyLock,
@@ -142,7 +143,7 @@ impl TestNamespace {
         Self(name)
     }
 
-    /// Applies a manifest in this namespace and waits until its Deployments are available.
+    /// Applies a manifest in this namespace and waits until its Deployments and Services work.
     #[track_caller]
     pub fn deploy(&self, manifest: &str) {
         kubectl_with(
@@ -153,6 +154,24 @@ impl TestNamespace {
             "wait --namespace={} --for=condition=Available deployment --all --timeout=120s",
             self.0
         ));
+        self.await_services();
+    }
+
+    /// Waits until the node leads each Service to an endpoint, which it does a moment after a pod
+    /// is ready.
+    #[track_caller]
+    fn await_services(&self) {
+        let services = object(&format!("services --namespace={}", self.0));
+        for service in services["items"].as_array().into_iter().flatten() {
+            let address = service["spec"]["clusterIP"].as_str().unwrap_or_default();
+            for port in service["spec"]["ports"].as_array().into_iter().flatten() {
+                let target = format!("{address}:{}", port["port"]);
+                let target: SocketAddr = target.parse().expect("a Service has an address");
+                until(&format!("the way to {target}"), || {
+                    TcpStream::connect_timeout(&target, Duration::from_secs(1)).ok()
+                });
+            }
+        }
     }
 
     /// The running pod with the label `app`.

@@ -4,7 +4,7 @@
 
 use fairlead_tests::kube::{
     RELEASE, RELEASE_NAMESPACE, chart, helm, install, install_arguments, kubectl, object, try_helm,
-    try_kubectl, until,
+    try_kubectl, until, webhook_pods,
 };
 use serde_json::Value;
 
@@ -42,6 +42,11 @@ fn wrong_values_are_refused_by_the_schema() {
 #[ignore = "needs root"]
 fn upgrade_churns_nothing_drift_is_repaired_and_uninstall_leaves_nothing() {
     install();
+    // Replicas of an earlier test may be ending.
+    until("two replicas and no more", || {
+        let pods = object(&format!("pods --namespace={RELEASE_NAMESPACE}"));
+        (pods["items"].as_array()?.len() == 2 && webhook_pods().len() == 2).then_some(())
+    });
     let before = fingerprint();
     helm(&install_arguments());
     assert_eq!(

@@ -154,7 +154,9 @@ fn default_rules(loopback: &str, source: &str) -> Vec<String> {
 fn a_call_through_the_service_passes_both_sidecars() {
     let namespace = TestNamespace::new("test-call", INJECTED);
     namespace.deploy(&format!("{SERVER}---{CLIENT}"));
-    let answer = namespace.client("get http://server/").unwrap();
+    let answer = namespace
+        .client("get http://server/")
+        .unwrap_or_else(|error| panic!("{error}\n{}", namespace.logs("client", "istio-proxy")));
     assert!(answer.contains("hello from server"), "{answer}");
     assert!(answer.contains("called from 127.0.0.6"), "{answer}");
 

@@ -1,6 +1,8 @@
 //! `cargo xtask demo`: from nothing to a call through two sidecars, on a real Kubernetes.
 
-use std::time::Instant;
+use std::net::{SocketAddr, TcpStream};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 
@@ -10,6 +12,8 @@ use crate::images::DEFAULT_TAG;
 use crate::{product, progress};
 
 const MANIFEST: &str = include_str!("demo/demo.yaml");
+/// kube-proxy writes its rules about once a second.
+const SERVICE_DEADLINE: Duration = Duration::from_secs(30);
 const RELEASE: &str = "fairlead";
 const RELEASE_NAMESPACE: &str = "fairlead-system";
 
@@ -89,7 +93,27 @@ fn deploy(cluster: &Cluster) -> Result<()> {
             "--all",
         ])
         .arg("--timeout=120s")
-        .run()
+        .run()?;
+    await_service(cluster)
+}
+
+/// Waits until the node leads the Service to the server, which it does a moment after the pod is ready.
+fn await_service(cluster: &Cluster) -> Result<()> {
+    let address = cluster
+        .kubectl(["get", "service", "server", "--namespace=demo"])
+        .arg("--output=jsonpath={.spec.clusterIP}:{.spec.ports[0].port}")
+        .output()?;
+    let target: SocketAddr = address
+        .parse()
+        .with_context(|| format!("{address} is no address"))?;
+    let end = Instant::now() + SERVICE_DEADLINE;
+    while let Err(error) = TcpStream::connect_timeout(&target, Duration::from_secs(1)) {
+        if Instant::now() > end {
+            return Err(error).with_context(|| format!("the Service at {target} leads nowhere"));
+        }
+        thread::sleep(Duration::from_millis(50));
+    }
+    Ok(())
 }
 
 /// Runs each command in front of the reader.

@@ -33,7 +33,10 @@ const NAMESPACE_PACKAGES: [Needed; 3] = [
     ("nft", "nftables"),
 ];
 
-const NAMESPACE_TESTS: [&str; 2] = ["redirect", "proxy"];
+/// Stands for the tests of the kit itself.
+const KIT: &str = "lib";
+
+const NAMESPACE_TESTS: [&str; 3] = [KIT, "redirect", "proxy"];
 
 /// One after the other: `webhook_outage` disturbs what `cluster` tests, and `chart` removes it.
 const CLUSTER_TESTS: [&str; 3] = ["cluster", "webhook_outage", "chart"];
@@ -97,14 +100,13 @@ fn cluster_tests(cluster: &Cluster, product: &[Image]) -> Result<Tally> {
 
 /// An ignored test target of the `tests` package, with its output shown when it fails.
 fn test_target(name: &str) -> Program {
+    let target = if name == KIT {
+        "--lib".to_owned()
+    } else {
+        format!("--test={name}")
+    };
     Program::new("cargo")
-        .args([
-            "test",
-            "--locked",
-            "--package=fairlead-tests",
-            "--test",
-            name,
-        ])
+        .args(["test", "--locked", "--package=fairlead-tests", &target])
         .args(["--", "--include-ignored"])
 }
 

@@ -107,7 +107,7 @@ fn test_target(name: &str) -> Program {
     };
     Program::new("cargo")
         .args(["test", "--locked", "--package=fairlead-tests", &target])
-        .args(["--", "--include-ignored"])
+        .args(["--", "--include-ignored", "--show-output"])
 }
 
 fn cargo_test(args: &[&str]) -> Result<Tally> {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 
-use crate::cluster::{Cluster, DEFAULT_NAME};
+use crate::cluster::Cluster;
 use crate::command::Program;
 use crate::images::DEFAULT_TAG;
 use crate::{product, progress};
@@ -18,10 +18,10 @@ const RELEASE: &str = "fairlead";
 const RELEASE_NAMESPACE: &str = "fairlead-system";
 
 /// Builds, installs, deploys, calls, and shows what happened. Can be run again.
-pub(crate) fn run() -> Result<()> {
+pub(crate) fn run(name: &str) -> Result<()> {
     let started = Instant::now();
     let product = product::ensure()?;
-    let cluster = Cluster::up(DEFAULT_NAME)?;
+    let cluster = Cluster::up(name)?;
     progress::step("giving the node the images", || {
         cluster.load_images(&product)
     })?;

@@ -35,7 +35,11 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Verb {
     /// From nothing to a call through two sidecars on a real Kubernetes
-    Demo,
+    Demo {
+        /// The cluster it runs on
+        #[arg(long, default_value = cluster::DEFAULT_NAME)]
+        name: String,
+    },
     /// Every test; the last line counts
     Test {
         /// Only these
@@ -67,7 +71,7 @@ fn main() -> ExitCode {
 
 fn run(verb: Verb) -> Result<ExitCode> {
     match verb {
-        Verb::Demo => demo::run().map(|()| ExitCode::SUCCESS),
+        Verb::Demo { name } => demo::run(&name).map(|()| ExitCode::SUCCESS),
         Verb::Test { rungs } => test::run(&rungs),
         Verb::Bench { figures } => bench::run(&figures).map(|()| ExitCode::SUCCESS),
         Verb::Lint => lint::run().map(|()| ExitCode::SUCCESS),

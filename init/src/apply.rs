@@ -23,6 +23,7 @@ use crate::{
     restore,
     rules::Family,
     ruleset::Ruleset,
+    turn::Turn,
 };
 
 /// What became of one family.
@@ -55,6 +56,7 @@ impl fmt::Display for Report {
 /// Says what is missing or who refused; whatever was changed before is then as it was.
 pub fn apply(plan: &Plan, forced: Option<Backend>, log: &Log) -> Result<Vec<Report>, ApplyError> {
     require(Capability::NetAdmin)?;
+    let _turn = Turn::take()?;
     let mut done: Vec<Change> = Vec::new();
     let outcome = plan
         .families

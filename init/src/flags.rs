@@ -2,7 +2,7 @@
 //!
 //! Values stay text here; [`Config`](crate::Config) reads them, so that all faults come at once.
 
-use clap::{Parser, builder::FalseyValueParser};
+use clap::{Parser, builder::BoolishValueParser};
 
 /// Programs the redirect of the pod whose network namespace it runs in, then exits.
 ///
@@ -94,7 +94,7 @@ pub struct Flags {
     pub force_iptables_binary: String,
 
     /// Print what would be applied and run nothing; needs no privilege
-    #[arg(short = 'n', long, env, value_parser = FalseyValueParser::new())]
+    #[arg(short = 'n', long, env, value_parser = BoolishValueParser::new())]
     #[arg(help_heading = RUN)]
     pub dry_run: bool,
 

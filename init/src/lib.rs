@@ -16,6 +16,7 @@
 //! - [`ruleset`], [`installed`], [`restore`]: rules as text, those that stand, and the way between
 //! - [`plan`]: what a run shall bring about, also as `--dry-run` prints it
 //! - [`apply`]: runs the programs that [`program`] names, all or nothing
+//! - [`turn`]: one run at a time in a network namespace
 //! - [`address`]: the pod's IPv6, and the proxy's source address `::6`
 //! - [`capability`], [`log`]: what the process may do, and what it tells
 
@@ -32,6 +33,7 @@ pub mod program;
 pub mod restore;
 pub mod rules;
 pub mod ruleset;
+pub mod turn;
 
 pub use crate::{
     config::{Backend, Config, Ipv6, Redirect, Verbosity},

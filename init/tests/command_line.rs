@@ -40,6 +40,17 @@ fn a_variable_stands_for_its_flag_and_a_flag_beats_it() {
 }
 
 #[test]
+fn a_misspelt_dry_run_is_refused() {
+    let output = init()
+        .env("DRY_RUN", "maybe")
+        .output()
+        .expect("fairlead-init");
+    assert_eq!(output.status.code(), Some(1));
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(told.contains("maybe"), "{told}");
+}
+
+#[test]
 fn faults_and_unknown_flags_exit_with_1() {
     for (arguments, part) in [
         (

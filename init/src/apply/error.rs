@@ -7,11 +7,15 @@ use crate::{
     address::AddressError,
     capability::Capability,
     program::{Complaint, LOCK_SECONDS, Tool},
+    turn::TurnError,
 };
 
 /// Why the redirect could not be applied; nothing of it is left.
 #[derive(Debug, thiserror::Error)]
 pub enum ApplyError {
+    /// Another run is under way.
+    #[error(transparent)]
+    Turn(#[from] TurnError),
     /// The container lacks a privilege.
     #[error(
         "the capability {0} is missing: add it to securityContext.capabilities of the container, \

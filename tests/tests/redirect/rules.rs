@@ -269,3 +269,23 @@ fn a_read_only_root_file_system_is_enough() {
         );
     }
 }
+
+#[test]
+#[ignore = "needs root"]
+fn runs_at_once_install_one_set() {
+    for backend in BACKENDS {
+        let pod = Namespace::new();
+        let runs: Vec<_> = (0..10)
+            .map(|_| {
+                let forced = ["--force-iptables-binary", backend];
+                pod.spawn(init(&[&INJECTED[..], &forced].concat()))
+            })
+            .collect();
+        for mut run in runs {
+            assert!(run.exit().success());
+        }
+        for family in FAMILIES {
+            assert_eq!(installed(&pod, family, backend), golden("injected", family));
+        }
+    }
+}

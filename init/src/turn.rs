@@ -1,0 +1,62 @@
+//! One run at a time in a network namespace.
+//!
+//! What is installed is read, and then changed by another program; the lock of legacy iptables
+//! covers only each, and nft has none.
+
+use std::{
+    io,
+    os::{
+        linux::net::SocketAddrExt,
+        unix::net::{SocketAddr, UnixListener},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+/// A name in the abstract namespace of Unix sockets (`unix(7)`), which belongs to the network
+/// namespace, needs no file, and is free again when its holder ends in whatever way.
+const NAME: &[u8] = b"fairlead-init";
+/// A run takes milliseconds, so one that waits this long waits for something else.
+const DEADLINE: Duration = Duration::from_secs(10);
+const PAUSE: Duration = Duration::from_millis(2);
+
+/// The right to change the rules; given back on drop.
+#[derive(Debug)]
+pub struct Turn {
+    _name: UnixListener,
+}
+
+/// The turn did not come.
+#[derive(Debug, thiserror::Error)]
+pub enum TurnError {
+    /// Another run holds it.
+    #[error(
+        "another run of fairlead-init has this network namespace for {} s: end it, or wait",
+        DEADLINE.as_secs()
+    )]
+    Held,
+    /// The kernel refuses the socket.
+    #[error("take the turn of this network namespace")]
+    Socket(#[source] io::Error),
+}
+
+impl Turn {
+    /// Waits until no other run is under way.
+    ///
+    /// # Errors
+    /// The deadline is over, or the kernel has no such sockets.
+    pub fn take() -> Result<Self, TurnError> {
+        let address = SocketAddr::from_abstract_name(NAME).map_err(TurnError::Socket)?;
+        let end = Instant::now() + DEADLINE;
+        loop {
+            match UnixListener::bind_addr(&address) {
+                Ok(name) => return Ok(Self { _name: name }),
+                Err(error) if error.kind() != io::ErrorKind::AddrInUse => {
+                    return Err(TurnError::Socket(error));
+                }
+                Err(_) if Instant::now() > end => return Err(TurnError::Held),
+                Err(_) => thread::sleep(PAUSE),
+            }
+        }
+    }
+}

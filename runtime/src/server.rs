@@ -1,6 +1,6 @@
 //! Bind and serve an axum router: admin, health and metrics pages over plain HTTP.
 
-use std::{io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+use std::{collections::VecDeque, io, net::SocketAddr, pin::pin, time::Duration};
 
 use axum::{Extension, Router, extract::ConnectInfo};
 use hyper::server::conn::http1;
@@ -10,7 +10,7 @@ use hyper_util::{
 };
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::Semaphore,
+    task::AbortHandle,
     time::sleep,
 };
 use tracing::{debug, warn};
@@ -18,9 +18,9 @@ use tracing::{debug, warn};
 use crate::drain;
 
 /// Scrapers, probes and operators are few; more at once is a flood.
-const CONNECTIONS: usize = 128;
+const CONNECTIONS: usize = 256;
 /// How long a request's head may take, and an idle connection may stay.
-const HEADER_DEADLINE: Duration = Duration::from_secs(30);
+const HEADER_DEADLINE: Duration = Duration::from_secs(10);
 /// After accept failed, as it does while descriptors are out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -80,31 +80,38 @@ pub async fn bind(purpose: &'static str, address: SocketAddr) -> Result<TcpListe
 /// Serves until the drain begins, then lets open requests finish.
 ///
 /// Handlers may take the peer's address as `ConnectInfo<SocketAddr>`. These ports are open to the
-/// network, so a peer may neither be slow with its request nor hold many connections.
+/// network, so a peer may not be slow with its request, and where there are too many connections the
+/// oldest is closed: a probe's is short and new, those of a flood are long and old.
 pub async fn serve(listener: TcpListener, router: Router, mut drain: drain::Watch) {
-    let turns = Arc::new(Semaphore::new(CONNECTIONS));
+    let mut open = VecDeque::new();
     loop {
-        let accepted = async {
-            let turn = turns.clone().acquire_owned().await;
-            (listener.accept().await, turn)
-        };
-        let (accepted, turn) = tokio::select! {
-            accepted = accepted => accepted,
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
             () = drain.started() => return,
         };
         match accepted {
             Ok((tcp, peer)) => {
+                make_room(&mut open);
                 let served = serve_connection(tcp, peer, router.clone(), drain.clone());
-                tokio::spawn(async move {
-                    served.await;
-                    drop(turn);
-                });
+                open.push_back(tokio::spawn(served).abort_handle());
             }
             Err(error) => {
                 warn!(%error, "accept failed");
                 sleep(ACCEPT_PAUSE).await;
             }
         }
+    }
+}
+
+fn make_room(open: &mut VecDeque<AbortHandle>) {
+    if open.len() < CONNECTIONS {
+        return;
+    }
+    open.retain(|connection| !connection.is_finished());
+    if open.len() >= CONNECTIONS
+        && let Some(oldest) = open.pop_front()
+    {
+        oldest.abort();
     }
 }
 
@@ -168,6 +175,28 @@ mod tests {
         // The paused clock jumps to the deadline as soon as nothing else is left to do.
         client.read_to_end(&mut answer).await.unwrap();
         assert!(!String::from_utf8_lossy(&answer).contains("200"));
+    }
+
+    #[tokio::test]
+    async fn a_flood_of_half_requests_does_not_keep_a_probe_out() {
+        let listener = bind("health", (Ipv4Addr::LOCALHOST, 0).into())
+            .await
+            .unwrap();
+        let address = listener.local_addr().unwrap();
+        let (_signal, watch) = drain::channel();
+        tokio::spawn(serve(listener, Router::new(), watch));
+        let mut flood = Vec::new();
+        for _ in 0..=CONNECTIONS {
+            let mut half = TcpStream::connect(address).await.unwrap();
+            half.write_all(b"GET / HTTP/1.1\r\n").await.unwrap();
+            flood.push(half);
+        }
+        let mut probe = TcpStream::connect(address).await.unwrap();
+        let request = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n";
+        probe.write_all(request).await.unwrap();
+        let mut answer = [0; 12];
+        probe.read_exact(&mut answer).await.unwrap();
+        assert_eq!(&answer, b"HTTP/1.1 404");
     }
 
     #[tokio::test]

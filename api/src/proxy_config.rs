@@ -21,8 +21,9 @@ pub struct ProxyConfig {
     /// How long open connections may go on after SIGTERM. Istio's default is 5 s.
     #[serde(with = "humantime_serde")]
     pub termination_drain_duration: Duration,
-    /// How long an upstream may take to accept a connection. Envoy's sidecar default is 10 s.
-    #[serde(with = "humantime_serde")]
+    /// How long an upstream may take to accept a connection, more than zero. Envoy's sidecar
+    /// default is 10 s.
+    #[serde(with = "positive_duration")]
     pub connect_timeout: Duration,
 }
 
@@ -35,6 +36,23 @@ impl Default for ProxyConfig {
             termination_drain_duration: Duration::from_secs(5),
             connect_timeout: Duration::from_secs(10),
         }
+    }
+}
+
+/// A duration of zero would end every wait before it begins.
+mod positive_duration {
+    use std::time::Duration;
+
+    use serde::{Deserializer, de::Error};
+
+    pub(super) use humantime_serde::serialize;
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
+        let duration: Duration = humantime_serde::deserialize(from)?;
+        if duration.is_zero() {
+            return Err(D::Error::custom("a duration of more than zero is accepted"));
+        }
+        Ok(duration)
     }
 }
 
@@ -89,6 +107,12 @@ mod tests {
     fn a_misspelt_field_is_named() {
         let error = serde_json::from_str::<ProxyConfig>(r#"{"accesLog":"all"}"#).unwrap_err();
         assert!(error.to_string().contains("accesLog"), "{error}");
+    }
+
+    #[test]
+    fn a_time_out_of_zero_is_refused() {
+        let error = serde_json::from_str::<ProxyConfig>(r#"{"connectTimeout":"0s"}"#).unwrap_err();
+        assert!(error.to_string().contains("more than zero"), "{error}");
     }
 
     #[test]

@@ -104,7 +104,7 @@ impl Ports {
 #[derive(Args, Clone, Debug)]
 pub struct WaitArguments {
     /// What answers 200 when the proxy is ready; its host is an IP address or localhost
-    #[arg(long, default_value = "http://127.0.0.1:15021/healthz/ready")]
+    #[arg(long, default_value = "http://127.0.0.1:15021/healthz/ready", value_parser = crate::client::parse_url)]
     pub url: hyper::Uri,
     /// When to give up
     #[arg(long, default_value = "60s", value_parser = humantime::parse_duration)]

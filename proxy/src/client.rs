@@ -138,13 +138,30 @@ fn with_causes(error: &dyn std::error::Error) -> String {
     words
 }
 
-async fn get(uri: &Uri) -> Result<(StatusCode, Bytes), RequestError> {
-    let host = uri.host().unwrap_or_default();
-    let ip: Option<IpAddr> = match host {
+/// Reads a URL that [`wait`] can ask.
+///
+/// # Errors
+/// It is not plain HTTP, or its host is a name: a static program looks none up.
+pub fn parse_url(text: &str) -> Result<Uri, String> {
+    let uri: Uri = text.parse().map_err(|error| format!("{error}"))?;
+    if uri.scheme_str() != Some("http") {
+        return Err("http://… is accepted".to_owned());
+    }
+    if ip(&uri).is_none() {
+        return Err(RequestError::Host { uri }.to_string());
+    }
+    Ok(uri)
+}
+
+fn ip(uri: &Uri) -> Option<IpAddr> {
+    match uri.host()? {
         "localhost" => Some(Ipv4Addr::LOCALHOST.into()),
-        _ => host.trim_matches(['[', ']']).parse().ok(),
-    };
-    let Some(ip) = ip else {
+        host => host.trim_matches(['[', ']']).parse().ok(),
+    }
+}
+
+async fn get(uri: &Uri) -> Result<(StatusCode, Bytes), RequestError> {
+    let Some(ip) = ip(uri) else {
         return Err(RequestError::Host { uri: uri.clone() });
     };
     let path = uri.path_and_query().map_or("/", |path| path.as_str());
@@ -176,4 +193,28 @@ async fn exchange(
         .map_err(|source| RequestError::Body { address, source })?;
     connection.abort();
     Ok((status, body.to_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_that_can_never_be_asked_are_refused() {
+        for good in [
+            "http://127.0.0.1:15021/",
+            "http://localhost/a",
+            "http://[::1]:80/",
+        ] {
+            assert!(parse_url(good).is_ok(), "{good}");
+        }
+        for bad in [
+            "http://foo.bar/",
+            "https://127.0.0.1/",
+            "/healthz",
+            "127.0.0.1",
+        ] {
+            assert!(parse_url(bad).is_err(), "{bad}");
+        }
+    }
 }

@@ -77,27 +77,34 @@ impl Config {
     ) -> Result<Self, ConfigError> {
         let mut faults = Faults(Vec::new());
         let proxy = match lookup(env::PROXY_CONFIG).filter(|text| !text.is_empty()) {
+            // A list of bare values is not a configuration, whatever serde would make of it.
+            Some(text) if !text.trim_start().starts_with('{') => {
+                faults.add(format!("{}: a JSON object is accepted", env::PROXY_CONFIG));
+                ProxyConfig::default()
+            }
             Some(text) => faults.keep(env::PROXY_CONFIG, serde_json::from_str(&text)),
             None => ProxyConfig::default(),
         };
-        let limit: u16 = faults.parse(&lookup, env::CPU_LIMIT, "whole cores, such as 2");
+        let limit: u32 = faults.parse(&lookup, env::CPU_LIMIT, "whole cores, such as 2");
         let workers = match (proxy.concurrency.unwrap_or(0), limit) {
             (0, 0) => WORKERS,
-            (0, limit) => limit,
+            // A large limit is a lot of room, not a wish for as many threads.
+            (0, limit) => u16::try_from(limit).map_or(MAX_WORKERS, |n| n.min(MAX_WORKERS)),
             (workers, _) => workers,
         };
         if workers > MAX_WORKERS {
             faults.add(format!(
-                "{workers} worker threads are too many: concurrency of {} or {} of up to \
-                 {MAX_WORKERS} is accepted",
+                "{workers} worker threads are too many: concurrency of {} of up to {MAX_WORKERS} \
+                 is accepted",
                 env::PROXY_CONFIG,
-                env::CPU_LIMIT,
             ));
         }
         for (port, purposes) in arguments.ports.collisions() {
             faults.add(format!("port {port} is given to {purposes} at once"));
         }
-        let namespace = lookup(env::POD_NAMESPACE).unwrap_or_else(|| "default".to_owned());
+        let namespace = lookup(env::POD_NAMESPACE)
+            .filter(|name| !name.is_empty())
+            .unwrap_or_else(|| "default".to_owned());
         let domain = arguments.domain.clone();
         let node = Node {
             name: lookup(env::POD_NAME).unwrap_or_else(|| "unknown".to_owned()),

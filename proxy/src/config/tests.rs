@@ -45,6 +45,7 @@ fn workers_follow_the_configuration_then_the_cpu_limit() {
     check_workers(&[], 2);
     check_workers(&[("ISTIO_CPU_LIMIT", "")], 2);
     check_workers(&[("ISTIO_CPU_LIMIT", "4")], 4);
+    check_workers(&[("ISTIO_CPU_LIMIT", "65536")], 512);
     let concurrency = ("PROXY_CONFIG", r#"{"concurrency":3}"#);
     check_workers(&[("ISTIO_CPU_LIMIT", "4"), concurrency], 3);
     let automatic = ("PROXY_CONFIG", r#"{"concurrency":0}"#);
@@ -126,6 +127,14 @@ fn every_fault_is_told_at_once() {
         "EXIT_ON_ZERO_ACTIVE_CONNECTIONS: 'maybe' is wrong: true or false is accepted",
     ] {
         assert!(error.contains(words), "{words} is not in {error}");
+    }
+}
+
+#[test]
+fn a_configuration_is_an_object() {
+    for text in ["[]", r#"[1,"off"]"#, "null"] {
+        let error = read(&[("PROXY_CONFIG", text)], &[], &PodFiles::default()).unwrap_err();
+        assert!(error.to_string().contains("a JSON object"), "{error}");
     }
 }
 

@@ -28,6 +28,8 @@ pub enum Decision {
 pub enum Reason {
     /// It shares the node's network, whose traffic must not be captured.
     HostNetwork,
+    /// It runs on Windows, which has neither iptables nor our programs.
+    Windows,
     /// Its namespace belongs to Kubernetes itself.
     IgnoredNamespace,
     /// Its label says so.
@@ -45,6 +47,7 @@ impl Reason {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::HostNetwork => "host_network",
+            Self::Windows => "windows",
             Self::IgnoredNamespace => "ignored_namespace",
             Self::Label => "label",
             Self::Annotation => "annotation",
@@ -58,6 +61,7 @@ impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::HostNetwork => f.write_str("the pod uses the host's network"),
+            Self::Windows => f.write_str("the pod is for Windows"),
             Self::IgnoredNamespace => f.write_str("the namespace is never injected"),
             Self::Label => write!(f, "the pod's label {INJECT} is false"),
             Self::Annotation => write!(f, "the pod's annotation {INJECT} is false"),
@@ -67,10 +71,20 @@ impl fmt::Display for Reason {
     }
 }
 
+/// Pods say so in `spec.os`, or by the node that they ask for.
+fn is_for_windows(pod: &Value) -> bool {
+    ["/spec/os/name", "/spec/nodeSelector/kubernetes.io~1os"]
+        .iter()
+        .any(|path| pod.pointer(path).is_some_and(|os| os == "windows"))
+}
+
 /// Decides, in the order of Istio; a warning is for whoever creates the pod.
 pub fn decide(pod: &Value, namespace: &str, settings: &Settings) -> (Decision, Option<String>) {
     if pod.pointer("/spec/hostNetwork") == Some(&Value::Bool(true)) {
         return (Decision::Skip(Reason::HostNetwork), None);
+    }
+    if is_for_windows(pod) {
+        return (Decision::Skip(Reason::Windows), None);
     }
     if IGNORED_NAMESPACES.contains(&namespace) {
         return (Decision::Skip(Reason::IgnoredNamespace), None);
@@ -247,6 +261,20 @@ mod tests {
             ..PLAIN
         };
         check(&case, INJECT_IT, true);
+    }
+
+    #[test]
+    fn windows_pods_are_left_alone() {
+        let settings = settings(Policy::Enabled);
+        for spec in [
+            json!({"os": {"name": "windows"}}),
+            json!({"nodeSelector": {"kubernetes.io/os": "windows"}}),
+        ] {
+            let (decision, _) = decide(&json!({"spec": spec}), "shop", &settings);
+            assert_eq!(decision, skip(Reason::Windows));
+        }
+        let linux = json!({"spec": {"os": {"name": "linux"}}});
+        assert_eq!(decide(&linux, "shop", &settings).0, INJECT_IT);
     }
 
     #[test]

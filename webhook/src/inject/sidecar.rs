@@ -11,6 +11,8 @@ use serde_json::{Value, json};
 
 use super::Plan;
 
+const PROGRAM: &str = "/usr/local/bin/fairlead-proxy";
+
 /// The container as it is wanted.
 pub(super) fn container(plan: &Plan<'_>) -> Value {
     let level = plan.wishes.log_level.unwrap_or(plan.settings.log_level);
@@ -21,7 +23,7 @@ pub(super) fn container(plan: &Plan<'_>) -> Value {
     );
     let mut container = json!({
         "name": PROXY_CONTAINER,
-        "command": ["/usr/local/bin/fairlead-proxy"],
+        "command": [PROGRAM],
         "args": ["sidecar", "--domain", domain, "--proxyLogLevel", level.to_string()],
         "env": environment(plan),
         "ports": [{
@@ -29,9 +31,6 @@ pub(super) fn container(plan: &Plan<'_>) -> Value {
             "name": "http-envoy-prom",
             "protocol": "TCP",
         }],
-        // The application starts when the proxy is ready, so this one asks often; it gives up after
-        // ten minutes, as Istio's does.
-        "startupProbe": probe(1, 600),
         "readinessProbe": probe(15, 4),
         "securityContext": {
             "allowPrivilegeEscalation": false,
@@ -47,6 +46,13 @@ pub(super) fn container(plan: &Plan<'_>) -> Value {
     });
     if plan.native {
         container["restartPolicy"] = json!("Always");
+        // The application starts when this has ended. A startup probe would do, too, but the kubelet
+        // asks it only after it has seen the container run, a second later.
+        container["lifecycle"] =
+            json!({ "postStart": { "exec": { "command": [PROGRAM, "wait"] } } });
+    } else {
+        // Asks often, so that the pod is ready soon; gives up after ten minutes, as Istio's does.
+        container["startupProbe"] = probe(1, 600);
     }
     image_and_resources(&mut container, plan);
     container

@@ -22,7 +22,7 @@ use crate::{
     pace::Pace,
     statistics::{Counter, DirectionStatistics, Statistics},
     stream::{Stream, reset},
-    tcp::{self, Broken, Meter, PipePool},
+    tcp::{self, Broken, Failure, Meter, PipePool},
 };
 
 /// What all connections of the process share.
@@ -130,13 +130,23 @@ impl Connection {
                 upstream.close();
                 Ending::Completed
             }
-            Err(Broken::Upstream(source)) => Ending::UpstreamBroke {
-                upstream: address,
-                source,
-            },
-            Err(Broken::Downstream(source)) => Ending::DownstreamBroke {
-                downstream: self.peer,
-                source,
+            Err(Failure { broken, farewell }) => match broken {
+                Broken::Upstream(source) => {
+                    drop(upstream);
+                    downstream.end(farewell).await;
+                    Ending::UpstreamBroke {
+                        upstream: address,
+                        source,
+                    }
+                }
+                Broken::Downstream(source) => {
+                    drop(downstream);
+                    upstream.end(farewell).await;
+                    Ending::DownstreamBroke {
+                        downstream: self.peer,
+                        source,
+                    }
+                }
             },
         }
     }
@@ -177,7 +187,7 @@ impl Connection {
         connected
     }
 
-    async fn pass(&self, downstream: &mut Stream, upstream: &mut Stream) -> Result<(), Broken> {
+    async fn pass(&self, downstream: &mut Stream, upstream: &mut Stream) -> Result<(), Failure> {
         let cluster = &self.statistics().cluster;
         let received = Meter {
             connection: &self.received,

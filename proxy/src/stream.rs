@@ -1,8 +1,33 @@
 //! A socket that is reset, not closed, unless its connection came to its end; and the peer's reset.
 
-use std::io;
+use std::{io, time::Duration};
 
-use tokio::{io::Interest, net::TcpStream};
+use tokio::{
+    io::{AsyncWriteExt, Interest},
+    net::TcpStream,
+    time::{sleep, timeout},
+};
+
+/// How long the kernel is given to bring what was passed on to the peer before a reset, which
+/// discards what the peer has not acknowledged. Many round trips within a cluster.
+pub const SETTLE: Duration = Duration::from_millis(100);
+
+/// How long a peer that was told the end may go on sending. Closing earlier would reset it, and
+/// discard what it has not taken yet.
+pub const LINGER: Duration = Duration::from_secs(2);
+
+/// What is due to the side that did not break.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Farewell {
+    /// Everything that the broken side had sent arrived only just now: an end behind it, so that
+    /// none of it is discarded.
+    Finish,
+    /// Nothing was left to deliver: a reset.
+    Reset {
+        /// What was passed on may be on its way for so long.
+        after: Duration,
+    },
+}
 
 /// One side of a connection.
 ///
@@ -36,6 +61,36 @@ impl Stream {
     /// Closes in order: the kernel sends what it still has, then FIN.
     pub fn close(mut self) {
         self.complete = true;
+    }
+
+    /// Ends the side that did not break.
+    pub async fn end(mut self, farewell: Farewell) {
+        match farewell {
+            Farewell::Finish => {
+                self.complete = true;
+                // Fails only for a socket that the peer has reset meanwhile.
+                if self.tcp.shutdown().await.is_ok() {
+                    // Either it ended, or it had its time.
+                    let _ = timeout(LINGER, discard(&self.tcp)).await;
+                }
+            }
+            Farewell::Reset { after } if after.is_zero() => {}
+            Farewell::Reset { after } => sleep(after).await,
+        }
+    }
+}
+
+/// Takes what the peer sends until it sends no more.
+async fn discard(tcp: &TcpStream) {
+    loop {
+        if tcp.readable().await.is_err() {
+            return;
+        }
+        match tcp.try_read(&mut [0; 8 * 1024]) {
+            Ok(0) => return,
+            Err(error) if error.kind() != io::ErrorKind::WouldBlock => return,
+            Ok(_) | Err(_) => {}
+        }
     }
 }
 

@@ -9,11 +9,15 @@ mod pipe;
 
 use std::{
     cell::RefCell,
-    future::poll_fn,
+    future::{Future, poll_fn},
     io,
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll, ready},
+    pin::{Pin, pin},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll},
+    time::{Duration, Instant},
 };
 
 use rustix::io::Errno;
@@ -22,14 +26,14 @@ use tokio::{
     net::tcp::{ReadHalf, WriteHalf},
     select,
     task::yield_now,
-    try_join,
+    time::timeout,
 };
 
 use self::pipe::Pipe;
 pub use self::pipe::PipePool;
 use crate::{
     statistics::Counter,
-    stream::{Stream, reset},
+    stream::{Farewell, LINGER, SETTLE, Stream, reset},
 };
 
 /// A read of so much is likely followed by more, and splice takes over. Less is copied faster than
@@ -45,6 +49,9 @@ const SMALL_SPLICE: usize = 4 * 1024;
 /// What one direction moves before other connections of the worker get their turn.
 const TURN_BYTES: usize = 1024 * 1024;
 
+/// How long a side may take nothing of what a broken side had still sent, before it is given up.
+const STALL: Duration = Duration::from_secs(2);
+
 thread_local! {
     static BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; BUFFER_BYTES].into());
 }
@@ -56,6 +63,15 @@ pub enum Broken {
     Downstream(io::Error),
     /// The one that we had connected to.
     Upstream(io::Error),
+}
+
+/// A connection that came to no good end.
+#[derive(Debug)]
+pub struct Failure {
+    /// The side that broke.
+    pub broken: Broken,
+    /// What the other side is due.
+    pub farewell: Farewell,
 }
 
 /// Counts of one direction: of the connection, and of all its kind.
@@ -75,36 +91,138 @@ impl Meter<'_> {
 }
 
 /// Passes bytes until both sides have said that they are done: an end on one side is passed on
-/// while the other direction goes on.
+/// while the other direction goes on. What a side had sent before it broke is passed on too.
 ///
 /// # Errors
-/// Which side broke. The streams then are to be dropped, which resets both.
+/// Which side broke, and how the other is to be ended.
 pub async fn pass(
     downstream: &mut Stream,
     upstream: &mut Stream,
     pipes: &Arc<PipePool>,
     received: Meter<'_>,
     sent: Meter<'_>,
-) -> Result<(), Broken> {
+) -> Result<(), Failure> {
+    let failed = AtomicBool::new(false);
     let (from_downstream, to_downstream) = downstream.tcp_mut().split();
     let (from_upstream, to_upstream) = upstream.tcp_mut().split();
-    let request = OneWay {
+    let mut request = OneWay {
         from: from_downstream,
         to: to_upstream,
         from_broken: Broken::Downstream,
         to_broken: Broken::Upstream,
         pipes,
         meter: received,
+        failed: &failed,
+        recent: Recent::default(),
+        reset: None,
     };
-    let response = OneWay {
+    let mut response = OneWay {
         from: from_upstream,
         to: to_downstream,
         from_broken: Broken::Upstream,
         to_broken: Broken::Downstream,
         pipes,
         meter: sent,
+        failed: &failed,
+        recent: Recent::default(),
+        reset: None,
     };
-    try_join!(request.run(), response.run()).map(|((), ())| ())
+    let mut flushed = Flushed::Nothing;
+    let passed = {
+        let mut requesting = pin!(request.run());
+        let mut responding = pin!(response.run());
+        select! {
+            passed = &mut requesting => match passed {
+                Ok(()) => responding.await,
+                Err(broken) => {
+                    if matches!(broken, Broken::Upstream(_)) {
+                        failed.store(true, Ordering::Relaxed);
+                        flushed = Box::pin(flush(responding, sent)).await;
+                    }
+                    Err(broken)
+                }
+            },
+            passed = &mut responding => match passed {
+                Ok(()) => requesting.await,
+                Err(broken) => {
+                    if matches!(broken, Broken::Downstream(_)) {
+                        failed.store(true, Ordering::Relaxed);
+                        flushed = Box::pin(flush(requesting, received)).await;
+                    }
+                    Err(broken)
+                }
+            },
+        }
+    };
+    passed.map_err(|broken| {
+        let recent = match broken {
+            Broken::Downstream(_) => request.recent,
+            Broken::Upstream(_) => response.recent,
+        };
+        Failure {
+            broken,
+            farewell: recent.farewell(flushed),
+        }
+    })
+}
+
+/// What became of that which a broken side had sent.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Flushed {
+    /// It had nothing left.
+    Nothing,
+    /// All was passed on.
+    Everything,
+    /// Not all was.
+    Short,
+}
+
+/// Lets one direction come to its end, after a write the other way has shown that its source is
+/// broken: the kernel still has what the source sent before.
+async fn flush(
+    mut direction: Pin<&mut impl Future<Output = Result<(), Broken>>>,
+    meter: Meter<'_>,
+) -> Flushed {
+    let start = meter.connection.value();
+    loop {
+        let before = meter.connection.value();
+        match timeout(STALL, direction.as_mut()).await {
+            Ok(Ok(())) if meter.connection.value() == start => return Flushed::Nothing,
+            Ok(Ok(())) => return Flushed::Everything,
+            // How it ended tells what is due, as without a flush.
+            Ok(Err(_)) => return Flushed::Nothing,
+            Err(_) if meter.connection.value() == before => return Flushed::Short,
+            Err(_) => {}
+        }
+    }
+}
+
+/// What one direction passed on of late.
+#[derive(Clone, Copy, Debug, Default)]
+struct Recent {
+    /// It has not waited for data since it passed some on.
+    fresh: bool,
+    /// Its end was passed on.
+    ended: bool,
+    /// When it last had data, or its end.
+    at: Option<Instant>,
+    /// Something that was read could not be passed on.
+    short: bool,
+}
+
+impl Recent {
+    fn farewell(self, flushed: Flushed) -> Farewell {
+        let since = self.at.map_or(Duration::MAX, |at| at.elapsed());
+        if self.short || flushed == Flushed::Short {
+            let after = Duration::ZERO;
+            return Farewell::Reset { after };
+        }
+        if self.fresh || flushed == Flushed::Everything || self.ended && since < LINGER {
+            return Farewell::Finish;
+        }
+        let after = SETTLE.saturating_sub(since);
+        Farewell::Reset { after }
+    }
 }
 
 struct OneWay<'a> {
@@ -114,6 +232,11 @@ struct OneWay<'a> {
     to_broken: fn(io::Error) -> Broken,
     pipes: &'a Arc<PipePool>,
     meter: Meter<'a>,
+    // The source was found broken by the other direction.
+    failed: &'a AtomicBool,
+    recent: Recent,
+    // Of the source, taken from its socket before all of its data was.
+    reset: Option<io::Error>,
 }
 
 /// What came of copying.
@@ -139,12 +262,14 @@ enum Spliced {
 }
 
 impl OneWay<'_> {
-    async fn run(mut self) -> Result<(), Broken> {
+    async fn run(&mut self) -> Result<(), Broken> {
         let mut splice = false;
         let mut most = COPY_BYTES;
         loop {
             if splice {
-                match self.splice().await? {
+                let spliced = self.splice().await?;
+                self.recent.at = Some(Instant::now());
+                match spliced {
                     Spliced::End => break,
                     Spliced::Burst => {}
                     Spliced::Trickle => splice = false,
@@ -154,13 +279,23 @@ impl OneWay<'_> {
                     }
                 }
             } else {
-                match self.copy(most).await? {
+                let copied = self.copy(most).await?;
+                self.recent.at = Some(Instant::now());
+                match copied {
                     Copied::End => break,
                     Copied::Message => {}
                     Copied::Full => splice = most == COPY_BYTES,
                 }
             }
         }
+        if let Some(error) = self.reset.take() {
+            return Err((self.from_broken)(error));
+        }
+        if self.failed.load(Ordering::Relaxed) {
+            // The error was taken by a failed write, so this looks like an end; it is none.
+            return Ok(());
+        }
+        self.recent.ended = true;
         match self.to.shutdown().await {
             // It had closed altogether before we could say that there is no more.
             Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(()),
@@ -203,8 +338,13 @@ impl OneWay<'_> {
     ) -> Poll<Result<usize, Broken>> {
         BUFFER.with_borrow_mut(|buffer| {
             let mut buffer = ReadBuf::new(&mut buffer[..most]);
-            if let Err(error) = ready!(Pin::new(&mut self.from).poll_read(cx, &mut buffer)) {
-                return Poll::Ready(Err((self.from_broken)(error)));
+            match Pin::new(&mut self.from).poll_read(cx, &mut buffer) {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(error)) => return Poll::Ready(Err((self.from_broken)(error))),
+                Poll::Pending => {
+                    self.recent.fresh = false;
+                    return Poll::Pending;
+                }
             }
             let filled = buffer.filled();
             if filled.is_empty() {
@@ -216,23 +356,25 @@ impl OneWay<'_> {
                 Poll::Pending => 0,
             };
             self.meter.passed(written);
+            self.recent.fresh = true;
             rest.extend_from_slice(&filled[written..]);
             Poll::Ready(Ok(filled.len()))
         })
     }
 
     /// Waits for data, and moves it through a pipe until the source has no more for now.
-    async fn splice(&self) -> Result<Spliced, Broken> {
-        let from = self.from.as_ref();
-        from.readable().await.map_err(self.from_broken)?;
+    async fn splice(&mut self) -> Result<Spliced, Broken> {
+        self.from.readable().await.map_err(self.from_broken)?;
         let Some(pipe) = self.pipes.take() else {
             return Ok(Spliced::Impossible);
         };
         let mut turn = 0;
         loop {
+            let from = self.from.as_ref();
             let filled = match from.try_io(Interest::READABLE, || pipe.fill(from)) {
                 Ok(filled) => filled,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.recent.fresh = false;
                     self.pipes.give_back(pipe);
                     return Ok(Spliced::Burst);
                 }
@@ -243,6 +385,7 @@ impl OneWay<'_> {
                 Err(error) => return Err((self.from_broken)(error)),
             };
             self.empty(&pipe, filled).await?;
+            self.recent.fresh |= filled > 0;
             if filled < SMALL_SPLICE {
                 self.pipes.give_back(pipe);
                 return Ok(if filled == 0 {
@@ -259,9 +402,9 @@ impl OneWay<'_> {
         }
     }
 
-    async fn empty(&self, pipe: &Pipe, mut filled: usize) -> Result<(), Broken> {
-        let to = self.to.as_ref();
+    async fn empty(&mut self, pipe: &Pipe, mut filled: usize) -> Result<(), Broken> {
         while filled > 0 {
+            let to = self.to.as_ref();
             match to.try_io(Interest::WRITABLE, || pipe.empty(to, filled)) {
                 Ok(moved) => {
                     self.meter.passed(moved);
@@ -274,13 +417,24 @@ impl OneWay<'_> {
         Ok(())
     }
 
-    /// Waits until the sink takes more, which may be long: so the source is watched meanwhile.
-    async fn writable(&self) -> Result<(), Broken> {
-        select! {
-            biased;
-            writable = self.to.writable() => writable.map_err(self.to_broken),
-            error = reset(self.from.as_ref()) => Err((self.from_broken)(error)),
+    /// Waits until the sink takes more, which may be long: so the source is watched meanwhile. What
+    /// a source sent before it was reset is passed on, unless the sink stalls.
+    async fn writable(&mut self) -> Result<(), Broken> {
+        let error = match self.reset.take() {
+            Some(error) => error,
+            None => select! {
+                biased;
+                writable = self.to.writable() => return writable.map_err(self.to_broken),
+                error = reset(self.from.as_ref()) => error,
+            },
+        };
+        // Boxed, as all that is rare here: each connection has room for what is not.
+        if let Ok(writable) = Box::pin(timeout(STALL, self.to.writable())).await {
+            self.reset = Some(error);
+            return writable.map_err(self.to_broken);
         }
+        self.recent.short = true;
+        Err((self.from_broken)(error))
     }
 }
 

@@ -82,3 +82,52 @@ async fn a_large_stream_is_copied_where_no_pipe_is_to_be_had() {
     assert!(pipes.take().is_none());
     drop(all);
 }
+
+#[test]
+fn what_was_not_discarded_decides_on_the_farewell() {
+    let none = Recent::default();
+    let now = Recent {
+        at: Some(Instant::now()),
+        ..none
+    };
+    let reset = |after| Farewell::Reset { after };
+    for (recent, flushed, expected) in [
+        (none, Flushed::Nothing, reset(Duration::ZERO)),
+        (none, Flushed::Everything, Farewell::Finish),
+        (none, Flushed::Short, reset(Duration::ZERO)),
+        (
+            Recent { fresh: true, ..now },
+            Flushed::Nothing,
+            Farewell::Finish,
+        ),
+        (
+            Recent { ended: true, ..now },
+            Flushed::Nothing,
+            Farewell::Finish,
+        ),
+        (
+            Recent {
+                ended: true,
+                ..none
+            },
+            Flushed::Nothing,
+            reset(Duration::ZERO),
+        ),
+        (
+            Recent {
+                fresh: true,
+                short: true,
+                ..now
+            },
+            Flushed::Nothing,
+            reset(Duration::ZERO),
+        ),
+    ] {
+        assert_eq!(recent.farewell(flushed), expected, "{recent:?} {flushed:?}");
+    }
+    // What was passed on a moment ago may be on its way.
+    let Farewell::Reset { after } = now.farewell(Flushed::Nothing) else {
+        panic!("nothing arrived after the break");
+    };
+    assert!(after > Duration::ZERO && after <= SETTLE);
+}

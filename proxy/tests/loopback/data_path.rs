@@ -200,6 +200,70 @@ fn a_reset_is_passed_on_as_a_reset() {
 }
 
 #[test]
+fn a_reset_after_an_answer_is_still_a_reset() {
+    let (listener, address) = upstream();
+    let rig = Rig::leading_to(address);
+    let (mut client, mut server) = open(&rig, &listener);
+    server.write_all(b"answer").unwrap();
+    expect(&mut client, "answer");
+    reset(server);
+    expect_reset(&mut client);
+    rig.finish();
+}
+
+#[test]
+fn what_a_side_sent_before_it_broke_arrives() {
+    const RUNS: usize = 20;
+    let (listener, address) = upstream();
+    // Little is copied, more is spliced.
+    for answer in [200, 30_000] {
+        let rig = Rig::leading_to(address);
+        for _ in 0..RUNS {
+            let client = connect(rig.outbound);
+            let (server, _) = accept(&listener);
+            check_early_end(server, client, answer);
+        }
+        for _ in 0..RUNS {
+            let client = connect(rig.outbound);
+            let (server, _) = accept(&listener);
+            check_early_end(client, server, answer);
+        }
+        let log = rig.finish();
+        let [upstream, downstream]: [Vec<_>; 2] =
+            [" UC upstream_reset - ", " DC downstream_reset - "]
+                .map(|ending| log.lines().filter(|line| line.contains(ending)).collect());
+        assert_eq!((upstream.len(), downstream.len()), (RUNS, RUNS), "{log}");
+        for line in upstream {
+            assert!(line.contains(&format!(" {answer} ")), "{line}");
+        }
+        for line in downstream {
+            assert!(line.contains(&format!("\" {answer} ")), "{line}");
+        }
+    }
+}
+
+/// One side answers before it has read everything and closes, which resets; the other sends on
+/// until it fails, and only then reads, as HTTP clients do.
+#[track_caller]
+fn check_early_end(mut early: TcpStream, mut sending: TcpStream, answer: usize) {
+    let answering = thread::spawn(move || {
+        early.read_exact(&mut [0; 1000]).unwrap();
+        early.write_all(&vec![b'R'; answer]).unwrap();
+    });
+    let data = [b'x'; 20_000];
+    for _ in 0..50 {
+        if sending.write_all(&data).is_err() {
+            break;
+        }
+    }
+    answering.join().unwrap();
+    let mut found = Vec::new();
+    // By an end or by a reset, as without a proxy; but only after all that was sent.
+    let _ = sending.read_to_end(&mut found);
+    assert_eq!(found.len(), answer);
+}
+
+#[test]
 fn a_reset_is_passed_on_though_the_other_side_takes_nothing() {
     let (listener, address) = upstream();
     let rig = Rig::leading_to(address);

@@ -5,11 +5,12 @@
 //! becomes little again. Neither is held by a connection that waits for data, so idle connections
 //! stay small.
 
+mod farewell;
 mod pipe;
 
 use std::{
     cell::RefCell,
-    future::{Future, poll_fn},
+    future::poll_fn,
     io,
     pin::{Pin, pin},
     sync::{
@@ -17,7 +18,7 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     task::{Context, Poll},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use rustix::io::Errno;
@@ -29,11 +30,14 @@ use tokio::{
     time::timeout,
 };
 
-use self::pipe::Pipe;
 pub use self::pipe::PipePool;
+use self::{
+    farewell::{Flushed, Recent, STALL, flush},
+    pipe::Pipe,
+};
 use crate::{
     statistics::Counter,
-    stream::{Farewell, LINGER, SETTLE, Stream, reset},
+    stream::{Farewell, Stream, reset},
 };
 
 /// A read of so much is likely followed by more, and splice takes over. Less is copied faster than
@@ -48,9 +52,6 @@ const SMALL_SPLICE: usize = 4 * 1024;
 
 /// What one direction moves before other connections of the worker get their turn.
 const TURN_BYTES: usize = 1024 * 1024;
-
-/// How long a side may take nothing of what a broken side had still sent, before it is given up.
-const STALL: Duration = Duration::from_secs(2);
 
 thread_local! {
     static BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; BUFFER_BYTES].into());
@@ -164,65 +165,6 @@ pub async fn pass(
             farewell: recent.farewell(flushed),
         }
     })
-}
-
-/// What became of that which a broken side had sent.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Flushed {
-    /// It had nothing left.
-    Nothing,
-    /// All was passed on.
-    Everything,
-    /// Not all was.
-    Short,
-}
-
-/// Lets one direction come to its end, after a write the other way has shown that its source is
-/// broken: the kernel still has what the source sent before.
-async fn flush(
-    mut direction: Pin<&mut impl Future<Output = Result<(), Broken>>>,
-    meter: Meter<'_>,
-) -> Flushed {
-    let start = meter.connection.value();
-    loop {
-        let before = meter.connection.value();
-        match timeout(STALL, direction.as_mut()).await {
-            Ok(Ok(())) if meter.connection.value() == start => return Flushed::Nothing,
-            Ok(Ok(())) => return Flushed::Everything,
-            // How it ended tells what is due, as without a flush.
-            Ok(Err(_)) => return Flushed::Nothing,
-            Err(_) if meter.connection.value() == before => return Flushed::Short,
-            Err(_) => {}
-        }
-    }
-}
-
-/// What one direction passed on of late.
-#[derive(Clone, Copy, Debug, Default)]
-struct Recent {
-    /// It has not waited for data since it passed some on.
-    fresh: bool,
-    /// Its end was passed on.
-    ended: bool,
-    /// When it last had data, or its end.
-    at: Option<Instant>,
-    /// Something that was read could not be passed on.
-    short: bool,
-}
-
-impl Recent {
-    fn farewell(self, flushed: Flushed) -> Farewell {
-        let since = self.at.map_or(Duration::MAX, |at| at.elapsed());
-        if self.short || flushed == Flushed::Short {
-            let after = Duration::ZERO;
-            return Farewell::Reset { after };
-        }
-        if self.fresh || flushed == Flushed::Everything || self.ended && since < LINGER {
-            return Farewell::Finish;
-        }
-        let after = SETTLE.saturating_sub(since);
-        Farewell::Reset { after }
-    }
 }
 
 struct OneWay<'a> {

@@ -1,4 +1,4 @@
-use std::net::Ipv4Addr;
+use std::{net::Ipv4Addr, time::Duration};
 
 use tokio::{
     io::AsyncReadExt,
@@ -7,6 +7,7 @@ use tokio::{
 };
 
 use super::*;
+use crate::stream::SETTLE;
 
 const BYTES: usize = 8 * 1024 * 1024;
 

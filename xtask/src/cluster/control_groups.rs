@@ -1,7 +1,10 @@
 //! The control group that holds all of a cluster's containers, in both layouts of the kernel.
 
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
@@ -9,6 +12,10 @@ use super::process::{self, Process};
 
 /// What the kubelet wants to limit; a version 2 group has only what its parent hands down.
 const CONTROLLERS: [&str; 6] = ["cpuset", "cpu", "hugetlb", "io", "memory", "pids"];
+
+/// How long the kernel may take to let go of what was killed.
+const DEADLINE: Duration = Duration::from_secs(20);
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// Makes the group in every hierarchy the kubelet looks at.
 pub(crate) fn create(group: &str) -> Result<()> {
@@ -49,20 +56,38 @@ pub(crate) fn delete(group: &str) -> Result<()> {
         .map(|hierarchy| hierarchy.root.join(group))
         .filter(|path| path.is_dir())
         .collect();
+    let end = Instant::now() + DEADLINE;
+    for directory in &directories {
+        loop {
+            kill_members(&directories)?;
+            match remove(directory) {
+                // A process that has ended holds its group until its parent has noticed, and a
+                // program of the runtime may have put another one there meanwhile.
+                Err(error) if is_busy(&error) && Instant::now() < end => thread::sleep(PAUSE),
+                removed => break removed?,
+            }
+        }
+    }
+    Ok(())
+}
+
+fn kill_members(directories: &[PathBuf]) -> Result<()> {
     // A process may fork while the list is read, so look until none is left.
     loop {
         let mut processes = Vec::new();
-        for directory in &directories {
+        for directory in directories {
             processes.extend(members(directory)?);
         }
         if processes.is_empty() {
-            break;
+            return Ok(());
         }
         process::kill(&processes)?;
     }
-    directories
-        .iter()
-        .try_for_each(|directory| remove(directory))
+}
+
+fn is_busy(error: &anyhow::Error) -> bool {
+    let cause = error.downcast_ref::<io::Error>();
+    cause.is_some_and(|cause| cause.kind() == io::ErrorKind::ResourceBusy)
 }
 
 struct Hierarchy {
@@ -138,7 +163,7 @@ fn remove(directory: &Path) -> Result<()> {
         remove(&child)?;
     }
     match fs::remove_dir(directory) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
             Err(error).with_context(|| format!("remove the control group {}", directory.display()))
         }
         _ => Ok(()),
@@ -168,6 +193,13 @@ mod tests {
             .map(|hierarchy| (hierarchy.root.to_str().unwrap(), hierarchy.unified))
             .collect();
         assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn a_busy_group_is_told_by_its_cause() {
+        let error = |kind| anyhow::Error::new(io::Error::from(kind)).context("remove the group");
+        assert!(is_busy(&error(io::ErrorKind::ResourceBusy)));
+        assert!(!is_busy(&error(io::ErrorKind::PermissionDenied)));
     }
 
     #[test]

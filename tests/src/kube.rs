@@ -18,6 +18,8 @@ use std::{
 
 use serde_json::Value;
 
+use crate::wait::until_within;
+
 /// The chart's release.
 pub const RELEASE: &str = "fairlead";
 /// The namespace of the release.
@@ -27,6 +29,9 @@ pub const WEBHOOK: &str = "fairlead-webhook";
 
 /// Long enough for a pod to start on a loaded machine.
 const DEADLINE: Duration = Duration::from_secs(120);
+
+/// Between two looks at the cluster, each of which runs kubectl.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// The chart, installed once for all tests of this process.
 static INSTALLED: LazyLock<()> = LazyLock::new(|| {
@@ -99,17 +104,10 @@ pub fn object(arguments: &str) -> Value {
     serde_json::from_str(&text).expect("kubectl prints JSON when asked to")
 }
 
-/// Asks until there is an answer; panics at the deadline, saying what was waited for.
+/// [`wait::until`](crate::wait::until) at the pace of a cluster.
 #[track_caller]
-pub fn until<T>(what: &str, mut answer: impl FnMut() -> Option<T>) -> T {
-    let end = Instant::now() + DEADLINE;
-    loop {
-        if let Some(answer) = answer() {
-            return answer;
-        }
-        assert!(Instant::now() < end, "waited {DEADLINE:?} for {what}");
-        thread::sleep(Duration::from_millis(100));
-    }
+pub fn until<T>(what: &str, answer: impl FnMut() -> Option<T>) -> T {
+    until_within(DEADLINE, PAUSE, what, answer)
 }
 
 /// Calls `work` at a fixed rate until it breaks off: a load, not a way to wait for something.

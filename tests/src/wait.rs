@@ -15,14 +15,25 @@ const PAUSE: Duration = Duration::from_millis(2);
 
 /// Asks until there is an answer; panics at the deadline, saying what was waited for.
 #[track_caller]
-pub fn until<T>(what: &str, mut answer: impl FnMut() -> Option<T>) -> T {
-    let end = Instant::now() + DEADLINE;
+pub fn until<T>(what: &str, answer: impl FnMut() -> Option<T>) -> T {
+    until_within(DEADLINE, PAUSE, what, answer)
+}
+
+/// [`until`] with another deadline and another pause between two looks.
+#[track_caller]
+pub fn until_within<T>(
+    deadline: Duration,
+    pause: Duration,
+    what: &str,
+    mut answer: impl FnMut() -> Option<T>,
+) -> T {
+    let end = Instant::now() + deadline;
     loop {
         if let Some(answer) = answer() {
             return answer;
         }
-        assert!(Instant::now() < end, "waited {DEADLINE:?} for {what}");
-        thread::sleep(PAUSE);
+        assert!(Instant::now() < end, "waited {deadline:?} for {what}");
+        thread::sleep(pause);
     }
 }
 

@@ -8,13 +8,10 @@ use clap::ValueEnum;
 use crate::cluster::{self, Cluster};
 use crate::command::Program;
 use crate::images::{self, programs};
-use crate::{packages, product, progress};
+use crate::{packages, product};
 
 /// The cluster of the figures is its own, so that nothing else runs on it.
 const CLUSTER: &str = "bench";
-
-const RELEASE: &str = "fairlead";
-const RELEASE_NAMESPACE: &str = "fairlead-system";
 
 /// What can be measured.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
@@ -90,35 +87,11 @@ fn split(which: &[Figure]) -> (Vec<&'static str>, Vec<&'static str>) {
 fn with_cluster(images: &[images::Image], work: impl FnOnce(&Cluster) -> Result<()>) -> Result<()> {
     let ran_before = Cluster::open(CLUSTER).is_ok();
     let cluster = Cluster::up(CLUSTER)?;
-    let result = prepare(&cluster, images, ran_before).and_then(|()| work(&cluster));
+    let result = product::install(&cluster, images, &[]).and_then(|()| work(&cluster));
     if !ran_before {
         Cluster::down(CLUSTER)?;
     }
     result
-}
-
-fn prepare(cluster: &Cluster, images: &[images::Image], ran_before: bool) -> Result<()> {
-    progress::step("giving the node the images", || cluster.load_images(images))?;
-    progress::step("helm install fairlead", || {
-        cluster
-            .helm(["upgrade", "--install", RELEASE])
-            .arg(crate::checkout().join("charts/fairlead"))
-            .args(["--namespace", RELEASE_NAMESPACE, "--create-namespace"])
-            .arg("--wait")
-            .run()?;
-        if !ran_before {
-            return Ok(());
-        }
-        // Images of one tag may have changed since an earlier run; pods do not notice by themselves.
-        let namespace = format!("--namespace={RELEASE_NAMESPACE}");
-        cluster
-            .kubectl(["rollout", "restart", "deployment", &namespace])
-            .run()?;
-        cluster
-            .kubectl(["rollout", "status", "deployment", &namespace])
-            .arg("--timeout=120s")
-            .run()
-    })
 }
 
 #[cfg(test)]

@@ -14,18 +14,13 @@ use crate::{product, progress};
 const MANIFEST: &str = include_str!("demo/demo.yaml");
 /// kube-proxy writes its rules about once a second.
 const SERVICE_DEADLINE: Duration = Duration::from_secs(30);
-const RELEASE: &str = "fairlead";
-const RELEASE_NAMESPACE: &str = "fairlead-system";
 
 /// Builds, installs, deploys, calls, and shows what happened. Can be run again.
 pub(crate) fn run(name: &str) -> Result<()> {
     let started = Instant::now();
     let product = product::ensure()?;
     let cluster = Cluster::up(name)?;
-    progress::step("giving the node the images", || {
-        cluster.load_images(&product)
-    })?;
-    progress::step("helm install fairlead", || install(&cluster))?;
+    product::install(&cluster, &product, &["proxy.proxyConfig.accessLog=all"])?;
     progress::step(
         "deploying a client, a server and a pod that opts out",
         || deploy(&cluster),
@@ -33,40 +28,6 @@ pub(crate) fn run(name: &str) -> Result<()> {
     tell(&cluster)?;
     println!("\nThe demo took {:.0} s.", started.elapsed().as_secs_f64());
     Ok(())
-}
-
-fn install(cluster: &Cluster) -> Result<()> {
-    cluster
-        .helm(["upgrade", "--install", RELEASE])
-        .arg(crate::checkout().join("charts/fairlead"))
-        .args([
-            "--namespace",
-            RELEASE_NAMESPACE,
-            "--create-namespace",
-            "--wait",
-        ])
-        .args(["--set", "proxy.proxyConfig.accessLog=all"])
-        .run()?;
-    // Images of one tag may have changed since an earlier run; pods do not notice by themselves.
-    cluster
-        .kubectl([
-            "rollout",
-            "restart",
-            "deployment",
-            "--namespace",
-            RELEASE_NAMESPACE,
-        ])
-        .run()?;
-    cluster
-        .kubectl([
-            "rollout",
-            "status",
-            "deployment",
-            "--namespace",
-            RELEASE_NAMESPACE,
-        ])
-        .arg("--timeout=120s")
-        .run()
 }
 
 fn deploy(cluster: &Cluster) -> Result<()> {

@@ -1,7 +1,6 @@
 //! `fairlead`, the operator's tool: one file per subcommand.
 
 mod check;
-mod connect;
 
 use std::process::ExitCode;
 
@@ -37,7 +36,9 @@ fn main() -> ExitCode {
 
 #[tokio::main(flavor = "current_thread")]
 async fn run(command: &Command) -> anyhow::Result<bool> {
-    let client = connect::client().await?;
+    // Only a second call fails, and then the same provider is there already.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let client = fairlead_webhook::api_server::client().await?;
     match command {
         Command::Check(options) => Ok(check::run(&client, options).await),
     }

@@ -127,6 +127,9 @@ fn create_pods_while(namespace: &'static str, end: impl Fn(&Value) + Sync) -> Ou
     });
     let pods = pods(&namespace);
     let injected = pods.iter().filter(|pod| is_injected(pod)).count();
+    for refusal in refusals(&namespace) {
+        println!("{}: {refusal}", namespace.name());
+    }
     Outcome {
         created: u32::try_from(pods.len()).unwrap(),
         injected: u32::try_from(injected).unwrap(),
@@ -138,6 +141,16 @@ fn create_pods_while(namespace: &'static str, end: impl Fn(&Value) + Sync) -> Ou
 fn pods(namespace: &TestNamespace) -> Vec<Value> {
     let pods = object(&format!("pods --namespace={}", namespace.name()));
     pods["items"].as_array().cloned().unwrap_or_default()
+}
+
+/// What the ReplicaSet was told where a pod was not admitted.
+fn refusals(namespace: &TestNamespace) -> Vec<String> {
+    let events = object(&format!(
+        "events --namespace={} --field-selector=reason=FailedCreate",
+        namespace.name()
+    ));
+    let items = events["items"].as_array().cloned().unwrap_or_default();
+    items.iter().map(|e| e["message"].to_string()).collect()
 }
 
 fn is_injected(pod: &Value) -> bool {

@@ -70,7 +70,8 @@ pub async fn run(config: Config) -> Result<(), StartError> {
     );
     let keep = tokio::spawn(keeper.run());
     let injector = Injector::new(config.settings, known, metrics);
-    let pages = server::router(injector, readiness.clone());
+    let (leaving, asked_to_leave) = watch::channel(false);
+    let pages = server::router(injector, readiness.clone(), asked_to_leave);
     tokio::spawn(server::serve(
         https,
         server::tls_config(certificate),
@@ -88,7 +89,9 @@ pub async fn run(config: Config) -> Result<(), StartError> {
     let name = termination.received().await;
     // Kubernetes takes a pod that ends out of the Service by itself, but not at once: until every
     // node knows, calls arrive as before. Readiness stays, because where no other replica is ready
-    // the nodes go on using one that ends as long as it says that it serves.
+    // the nodes go on using one that ends as long as it says that it serves. Meanwhile those that
+    // keep connections are asked to part, so that what is closed at last has long been idle.
+    leaving.send_replace(true);
     info!(signal = name, propagation = ?config.propagation, "ending: serve until every node knows");
     tokio::select! {
         () = sleep(config.propagation) => {}

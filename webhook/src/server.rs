@@ -14,7 +14,8 @@ use axum::{
     Router,
     body::{Body, Bytes},
     extract::{Query, Request, State},
-    http::{HeaderMap, StatusCode, header},
+    http::{HeaderMap, HeaderValue, StatusCode, Version, header},
+    middleware::{Next, from_fn_with_state},
     response::{IntoResponse, Response},
     routing::{get, post},
 };
@@ -80,7 +81,9 @@ impl Injector {
 }
 
 /// The pages of the HTTPS port.
-pub fn router(injector: Injector, readiness: Readiness) -> Router {
+///
+/// Once `leaving` is true, clients are asked with each answer to go elsewhere.
+pub fn router(injector: Injector, readiness: Readiness, leaving: watch::Receiver<bool>) -> Router {
     Router::new()
         .route("/inject", post(inject))
         // Istio's clients append settings of their environment to the path.
@@ -88,6 +91,26 @@ pub fn router(injector: Injector, readiness: Readiness) -> Router {
         .with_state(injector)
         .merge(health(readiness))
         .fallback(unknown)
+        .layer(from_fn_with_state(leaving, part))
+}
+
+/// Parts from HTTP/1.1 clients between two of their requests, where nothing can get lost.
+///
+/// API servers call with HTTP/1.1 and keep connections for the next call. One that is closed while
+/// idle may be taken for a call at that very moment, and a POST is not sent twice (RFC 9112, section
+/// 9.5). HTTP/2 has GOAWAY for this.
+async fn part(
+    State(leaving): State<watch::Receiver<bool>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let persistent = request.version() < Version::HTTP_2;
+    let mut response = next.run(request).await;
+    if persistent && *leaving.borrow() {
+        let close = HeaderValue::from_static("close");
+        response.headers_mut().insert(header::CONNECTION, close);
+    }
+    response
 }
 
 /// The pages of the plain port.

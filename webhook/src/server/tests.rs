@@ -33,6 +33,7 @@ struct Server {
     served: Certificate,
     readiness: Readiness,
     native: watch::Sender<Option<bool>>,
+    leaving: watch::Sender<bool>,
     signal: drain::Signal,
     serving: JoinHandle<()>,
 }
@@ -50,7 +51,8 @@ impl Server {
         let (signal, watch) = drain::channel();
         let readiness = Readiness::default();
         let injector = Injector::new(settings(), known, Metrics::new().0);
-        let pages = router(injector, readiness.clone());
+        let (leaving, asked_to_leave) = watch::channel(false);
+        let pages = router(injector, readiness.clone(), asked_to_leave);
         let listener = bind("test", SocketAddr::from(([127, 0, 0, 1], 0)))
             .await
             .unwrap();
@@ -60,6 +62,7 @@ impl Server {
             served: served.clone(),
             readiness,
             native,
+            leaving,
             signal,
             serving: tokio::spawn(serve(listener, tls_config(served), pages, watch)),
         }
@@ -329,6 +332,27 @@ async fn a_drain_answers_what_is_open_and_what_comes_late() {
     assert!(open.ready().await.is_err() || open.is_closed());
     timeout(LONG, server.serving).await.unwrap().unwrap();
     assert!(TcpStream::connect(server.address).await.is_err());
+}
+
+#[tokio::test]
+async fn persistent_connections_part_after_an_answer() {
+    let server = Server::start().await;
+    let mut first = server.http1().await;
+    let mut second = server.http2().await;
+    let before = first.send_request(review()).await.unwrap();
+    assert_eq!(before.headers().get(header::CONNECTION), None);
+    check_injected(&text(before).await);
+    server.leaving.send_replace(true);
+    let last = first.send_request(review()).await.unwrap();
+    assert_eq!(last.headers()[header::CONNECTION], "close");
+    check_injected(&text(last).await);
+    assert!(first.ready().await.is_err());
+    // HTTP/2 knows no such header, and its connections part with the drain.
+    for _ in 0..2 {
+        let answer = second.send_request(review()).await.unwrap();
+        assert_eq!(answer.headers().get(header::CONNECTION), None);
+        check_injected(&text(answer).await);
+    }
 }
 
 #[tokio::test]

@@ -6,12 +6,12 @@
 mod bed;
 mod traffic;
 
-use std::time::Duration;
+use std::{fs, time::Duration};
 
 use anyhow::Context;
 
 use self::{
-    bed::{Bed, Path},
+    bed::{Bed, CONGESTION_CONTROL, Path},
     traffic::{Server, echo, echo_once, sink},
 };
 use crate::{
@@ -23,6 +23,11 @@ use crate::{
 const ROUNDS: u16 = 7;
 const STREAM_DURATION: Duration = Duration::from_secs(2);
 const IDLE_CONNECTIONS: usize = 100;
+/// The congestion control that every kernel lets every namespace have. There is no loss here, and
+/// so no difference to cubic, the usual one.
+const UNPACED: &str = "reno";
+/// With the machine's own congestion control.
+const PACED_ROUNDS: u16 = 3;
 
 /// One after the other, for the latency.
 const SEQUENTIAL: usize = 300;
@@ -43,9 +48,11 @@ const ECHO_PORT: u16 = 7100;
 
 pub(crate) fn measure() -> anyhow::Result<Table> {
     let bed = Bed::new()?;
+    bed.use_congestion_control(UNPACED)?;
     let servers = start_servers(&bed)?;
-    let mut table =
-        Table::new("proxy: one sidecar between two network namespaces, plaintext TCP, two workers");
+    let mut table = Table::new(format!(
+        "proxy: one sidecar between two network namespaces, plaintext TCP, two workers, {UNPACED}"
+    ));
     memory(&bed, &mut table)?;
     let mut samples = Path::ALL.map(Samples::of);
     for round in 0..ROUNDS {
@@ -56,6 +63,7 @@ pub(crate) fn measure() -> anyhow::Result<Table> {
     }
     throughput(&samples, &mut table);
     connections(&samples, &mut table);
+    throughput_as_the_machine_paces(&bed, &mut table)?;
     table.row(Row::single(
         "memory after all of this, MB",
         Statistic::Median,
@@ -186,6 +194,29 @@ fn throughput(samples: &[Samples; Path::ALL.len()], table: &mut Table) {
         let label = format!("CPU of the proxy {}, s/GB", hop.path);
         table.row(Row::samples(label, hop.proxy_seconds_per_gigabyte.clone()));
     }
+}
+
+/// As machines are set up that pace each stream by a timer: the timers of a second one cost more
+/// than the hop itself. For comparison, without a limit.
+fn throughput_as_the_machine_paces(bed: &Bed, table: &mut Table) -> anyhow::Result<()> {
+    let name = fs::read_to_string(CONGESTION_CONTROL)
+        .with_context(|| format!("read {CONGESTION_CONTROL}"))?;
+    let name = name.trim();
+    if name == UNPACED {
+        return Ok(());
+    }
+    bed.use_congestion_control(name)?;
+    let mut samples = Path::ALL.map(Samples::of);
+    for _ in 0..PACED_ROUNDS {
+        for sample in &mut samples {
+            sample.stream(bed)?;
+        }
+    }
+    for sample in samples {
+        let label = format!("one stream {}, {name}, GB/s", sample.path);
+        table.row(Row::samples(label, sample.gigabytes_per_second));
+    }
+    Ok(())
 }
 
 fn connections(samples: &[Samples; Path::ALL.len()], table: &mut Table) {

@@ -67,6 +67,9 @@ pub(super) struct Bed {
     meshed: Pair,
 }
 
+/// Of the network namespace of the thread that opens it.
+pub(super) const CONGESTION_CONTROL: &str = "/proc/sys/net/ipv4/tcp_congestion_control";
+
 impl Bed {
     /// Makes the namespaces, programs one pod and starts its proxy.
     pub(super) fn new() -> anyhow::Result<Self> {
@@ -92,6 +95,18 @@ impl Bed {
             bare,
             meshed,
         })
+    }
+
+    /// Chooses how the connections that are made from now on share their path (`tcp(7)`).
+    pub(super) fn use_congestion_control(&self, name: &str) -> anyhow::Result<()> {
+        for Pair { pod, peer } in [&self.bare, &self.meshed] {
+            for namespace in [pod, peer] {
+                namespace
+                    .run(|| fs::write(CONGESTION_CONTROL, name))
+                    .with_context(|| format!("write {name} to {CONGESTION_CONTROL}"))?;
+            }
+        }
+        Ok(())
     }
 
     /// Serves where the path ends.

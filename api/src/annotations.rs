@@ -5,10 +5,12 @@ use std::{collections::BTreeMap, fmt};
 use ipnet::IpNet;
 
 use crate::values::{
-    ImageReference, LogLevel, Quantity, Selection, ValueError, parse_cidrs, parse_ports,
-    parse_selection,
+    ImageReference, InterceptionMode, LogLevel, Quantity, Selection, ValueError, parse_cidrs,
+    parse_ports, parse_selection,
 };
 
+/// `-m`: how inbound connections come to the proxy.
+pub const INTERCEPTION_MODE: &str = "sidecar.istio.io/interceptionMode";
 /// `-b`: inbound ports that are captured; `*` or a list.
 pub const INCLUDE_INBOUND_PORTS: &str = "traffic.sidecar.istio.io/includeInboundPorts";
 /// `-d`: inbound ports that are not captured.
@@ -37,6 +39,8 @@ pub const LOG_LEVEL: &str = "sidecar.istio.io/logLevel";
 /// What a pod asks for in its annotations; absent means the mesh's default.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct PodSettings {
+    /// [`INTERCEPTION_MODE`]
+    pub interception_mode: Option<InterceptionMode>,
     /// [`INCLUDE_INBOUND_PORTS`]
     pub include_inbound_ports: Option<Selection<u16>>,
     /// [`EXCLUDE_INBOUND_PORTS`]
@@ -74,6 +78,7 @@ impl PodSettings {
             faults: Vec::new(),
         };
         let settings = Self {
+            interception_mode: reader.read(INTERCEPTION_MODE, str::parse),
             include_inbound_ports: reader
                 .read(INCLUDE_INBOUND_PORTS, |v| parse_selection(v, parse_ports)),
             exclude_inbound_ports: reader.read(EXCLUDE_INBOUND_PORTS, parse_ports),
@@ -205,16 +210,28 @@ mod tests {
     }
 
     #[test]
+    fn an_interception_mode_is_named_exactly() {
+        let settings = parse(&[(INTERCEPTION_MODE, "TPROXY")]).unwrap();
+        assert_eq!(settings.interception_mode, Some(InterceptionMode::Tproxy));
+        for mode in ["tproxy", "NONE", ""] {
+            let text = parse(&[(INTERCEPTION_MODE, mode)]).unwrap_err().to_string();
+            assert!(text.contains("REDIRECT or TPROXY is accepted"), "{text}");
+        }
+    }
+
+    #[test]
     fn every_fault_is_told_with_key_value_and_remedy() {
         let faults = parse(&[
+            (INTERCEPTION_MODE, "NONE"),
             (EXCLUDE_INBOUND_PORTS, "70000"),
             (PROXY_MEMORY, "lots"),
             (EXCLUDE_OUTBOUND_IP_RANGES, "10.0.0.0/33"),
         ])
         .unwrap_err();
-        assert_eq!(faults.0.len(), 3);
+        assert_eq!(faults.0.len(), 4);
         let text = faults.to_string();
         for part in [
+            "'NONE'",
             "'70000'",
             EXCLUDE_INBOUND_PORTS,
             "1 to 65535",

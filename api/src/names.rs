@@ -51,6 +51,8 @@ pub mod env {
     pub const PROXY_CONFIG: &str = "PROXY_CONFIG";
     /// `false`: the drain lasts its whole time, whether or not connections are left.
     pub const EXIT_ON_ZERO_ACTIVE_CONNECTIONS: &str = "EXIT_ON_ZERO_ACTIVE_CONNECTIONS";
+    /// [`InterceptionMode`](crate::values::InterceptionMode) of the pod's redirect.
+    pub const INTERCEPTION_MODE: &str = "ISTIO_META_INTERCEPTION_MODE";
     /// Prefix of the node metadata: `ISTIO_META_X=v` is metadata `X` with value `v`.
     pub const META_PREFIX: &str = "ISTIO_META_";
 }

@@ -1,4 +1,5 @@
-//! The values that annotations and flags take: port and CIDR lists, quantities, images, log levels.
+//! The values that annotations and flags take: port and CIDR lists, quantities, images, log levels,
+//! interception modes.
 
 use std::{fmt, str::FromStr};
 
@@ -270,6 +271,37 @@ impl FromStr for LogLevel {
                 Self::NAMES.map(|(_, name)| name).join(", ")
             ))),
         }
+    }
+}
+
+/// How inbound connections come to the proxy.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum InterceptionMode {
+    /// Their destination is rewritten, and connection tracking remembers it.
+    #[default]
+    Redirect,
+    /// They arrive as they are at a transparent socket.
+    Tproxy,
+}
+
+impl InterceptionMode {
+    /// Istio's name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Redirect => "REDIRECT",
+            Self::Tproxy => "TPROXY",
+        }
+    }
+}
+
+impl FromStr for InterceptionMode {
+    type Err = ValueError;
+
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        [Self::Redirect, Self::Tproxy]
+            .into_iter()
+            .find(|mode| mode.as_str() == text)
+            .ok_or_else(|| ValueError("REDIRECT or TPROXY is accepted".to_owned()))
     }
 }
 

@@ -17,6 +17,8 @@ fn wrong_values_are_refused_by_the_schema() {
     for (value, word) in [
         ("webhook.replicas=none", "replicas"),
         ("proxy.logLevel=loud", "logLevel"),
+        ("proxy.interceptionMode=NONE", "interceptionMode"),
+        ("injection.nativeNftables=auto", "nativeNftables"),
         ("proxy.proxyConfig.accessLog=some", "accessLog"),
         ("noSuchValue=1", "noSuchValue"),
     ] {

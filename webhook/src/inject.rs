@@ -22,6 +22,7 @@ mod workload;
 use fairlead_api::{
     annotations::PodSettings,
     names::{INIT_CONTAINER, POD_INFO_VOLUME, PROXY_CONTAINER},
+    values::InterceptionMode,
 };
 use serde_json::{Map, Value, json};
 
@@ -98,6 +99,13 @@ struct Plan<'a> {
     workload: &'a Workload,
     app_containers: Vec<&'a str>,
     native: bool,
+}
+
+impl Plan<'_> {
+    fn interception_mode(&self) -> InterceptionMode {
+        let wish = self.wishes.interception_mode;
+        wish.unwrap_or(self.settings.interception_mode)
+    }
 }
 
 fn app_containers<'a>(pod: &'a Value, previous: &Status) -> Vec<&'a str> {

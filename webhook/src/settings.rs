@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use fairlead_api::{
     proxy_config::ProxyConfig,
-    values::{ImageReference, LogLevel, Quantity, Selection},
+    values::{ImageReference, InterceptionMode, LogLevel, Quantity, Selection},
 };
 use ipnet::IpNet;
 use kube::core::Selector;
@@ -42,6 +42,10 @@ pub struct Settings {
     pub resources: Resources,
     /// What goes into `PROXY_CONFIG`.
     pub proxy_config: ProxyConfig,
+    /// How inbound connections come to the proxy.
+    pub interception_mode: InterceptionMode,
+    /// Whether the redirect is programmed with nftables instead of iptables.
+    pub native_nftables: bool,
     /// Which traffic is captured.
     pub traffic: Traffic,
     /// The cluster's DNS domain.
@@ -199,6 +203,8 @@ pub(crate) mod tests {
         assert_eq!(settings.policy, Policy::Enabled);
         assert_eq!(settings.revision, "default");
         assert_eq!(settings.mesh_id, "cluster.local");
+        assert_eq!(settings.interception_mode, InterceptionMode::Redirect);
+        assert!(!settings.native_nftables);
         assert_eq!(settings.traffic.include_inbound_ports, Selection::All);
         assert_eq!(
             settings.traffic.include_outbound_ports,
@@ -218,6 +224,7 @@ pub(crate) mod tests {
         check_fault(
             "
             image: 'a b'
+            interceptionMode: NONE
             resources: { limits: { cpu: lots } }
             traffic: { excludeInboundPorts: '70000', includeOutboundIPRanges: '10.0.0.0/33' }
             neverInjectSelector:
@@ -225,6 +232,7 @@ pub(crate) mod tests {
             ",
             &[
                 "'a b' for image",
+                "'NONE' for interceptionMode: REDIRECT or TPROXY is accepted",
                 "'lots' for resources.limits.cpu",
                 "'70000' for traffic.excludeInboundPorts",
                 "10.0.0.0/33",

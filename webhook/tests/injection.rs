@@ -108,6 +108,100 @@ fn a_pod_with_every_annotation() {
 }
 
 #[test]
+fn a_pod_with_a_transparent_proxy() {
+    check_golden("tproxy", true);
+}
+
+#[test]
+fn a_pods_interception_mode_is_stronger_than_the_meshs() {
+    for (mesh, pod, expected) in [
+        ("REDIRECT", None, "REDIRECT"),
+        ("REDIRECT", Some("TPROXY"), "TPROXY"),
+        ("TPROXY", None, "TPROXY"),
+        ("TPROXY", Some("REDIRECT"), "REDIRECT"),
+    ] {
+        let settings = Settings::parse(&format!("{{image: a, interceptionMode: {mesh}}}")).unwrap();
+        let injected = inject(&with_mode(pod), NAMESPACE, &settings, true).unwrap();
+        let [init, proxy] = containers(&injected.pod);
+        let arguments = init["args"].as_array().unwrap();
+        let mode = arguments.iter().position(|argument| argument == "-m");
+        assert_eq!(arguments[mode.unwrap() + 1], expected);
+        let variable = json!({ "name": "ISTIO_META_INTERCEPTION_MODE", "value": expected });
+        assert!(proxy["env"].as_array().unwrap().contains(&variable));
+        let user = if expected == "TPROXY" { 0 } else { 1337 };
+        assert_eq!(proxy["securityContext"]["runAsUser"], user);
+    }
+}
+
+#[test]
+fn a_changed_interception_mode_is_followed_and_leaves_no_capability() {
+    let inject = |pod: &Value| inject(pod, NAMESPACE, &settings(), true).unwrap().pod;
+    let mode = |pod: &mut Value, mode: &str| {
+        pod["metadata"]["annotations"]["sidecar.istio.io/interceptionMode"] = json!(mode);
+    };
+    let redirect = inject(&with_mode(Some("REDIRECT")));
+    let tproxy = inject(&with_mode(Some("TPROXY")));
+
+    let mut changed = redirect.clone();
+    mode(&mut changed, "TPROXY");
+    assert_eq!(inject(&changed), tproxy);
+
+    let mut changed = tproxy;
+    mode(&mut changed, "REDIRECT");
+    let again = inject(&changed);
+    let Patch(operations) = additions(&changed, &again);
+    json_patch::patch(&mut changed, &operations).unwrap();
+    assert_eq!(changed, again, "the patch gives another pod");
+    let [_, proxy] = containers(&again);
+    let [_, expected] = containers(&redirect);
+    let mut context = proxy["securityContext"].clone();
+    assert_eq!(context["capabilities"]["add"], json!([]));
+    // As the API server stores it.
+    context["capabilities"]
+        .as_object_mut()
+        .unwrap()
+        .remove("add");
+    assert_eq!(context, expected["securityContext"]);
+    assert_eq!(inject(&again), again);
+}
+
+#[test]
+fn native_nftables_are_the_meshs_choice() {
+    let init = |settings: &str| {
+        let settings = Settings::parse(settings).unwrap();
+        let injected = inject(&with_mode(None), NAMESPACE, &settings, true).unwrap();
+        let [init, _] = containers(&injected.pod);
+        init["args"].clone()
+    };
+    let has = |arguments: Value| {
+        let arguments = arguments.as_array().unwrap();
+        arguments.contains(&json!("--native-nftables"))
+    };
+    assert!(has(init("{image: a, nativeNftables: true}")));
+    assert!(!has(init("{image: a, nativeNftables: false}")));
+    assert!(!has(init("{image: a}")));
+}
+
+/// A pod, and its annotation.
+fn with_mode(mode: Option<&str>) -> Value {
+    let mut pod = json!({
+        "metadata": { "name": "a" },
+        "spec": { "containers": [{ "name": "app" }] },
+    });
+    if let Some(mode) = mode {
+        pod["metadata"]["annotations"] = json!({ "sidecar.istio.io/interceptionMode": mode });
+    }
+    pod
+}
+
+/// What was injected: the redirect and the proxy.
+#[track_caller]
+fn containers(pod: &Value) -> [Value; 2] {
+    let containers = pod["spec"]["initContainers"].as_array().unwrap();
+    containers.clone().try_into().unwrap()
+}
+
+#[test]
 fn a_pod_with_more_of_everything() {
     check_golden("busy", true);
 }

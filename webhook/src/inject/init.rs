@@ -45,8 +45,9 @@ fn arguments(plan: &Plan<'_>) -> Vec<String> {
     let mut arguments: Vec<(&str, String)> = vec![
         ("-p", OUTBOUND.to_string()),
         ("-z", INBOUND.to_string()),
+        // Whose packets pass, and whose group's: with TPROXY the proxy is of this group alone.
         ("-u", PROXY_ID.to_string()),
-        ("-m", "REDIRECT".to_owned()),
+        ("-m", plan.interception_mode().as_str().to_owned()),
         (
             "-i",
             include_ranges
@@ -73,8 +74,12 @@ fn arguments(plan: &Plan<'_>) -> Vec<String> {
     if !excluded.is_empty() {
         arguments.push(("-o", join(excluded)));
     }
-    arguments
+    let mut arguments: Vec<String> = arguments
         .into_iter()
         .flat_map(|(flag, value)| [flag.to_owned(), value])
-        .collect()
+        .collect();
+    if plan.settings.native_nftables {
+        arguments.push("--native-nftables".to_owned());
+    }
+    arguments
 }

@@ -43,6 +43,16 @@ fn merge_field(field: &str, existing: &mut Value, wanted: Value) {
                 }
             }
         }
+        (Value::Object(existing), Value::Object(wanted)) if field == "capabilities" => {
+            // These are the injector's alone, lest a capability outlive its reason. A patch that
+            // only adds cannot remove a list, but it can empty it.
+            for (name, list) in existing.iter_mut() {
+                if !wanted.contains_key(name) {
+                    *list = Value::Array(Vec::new());
+                }
+            }
+            existing.extend(wanted);
+        }
         (existing, wanted) => merge(existing, wanted),
     }
 }
@@ -109,6 +119,21 @@ mod tests {
             json!({ "args": ["x"] }),
             &json!({ "args": ["x"] }),
         );
+    }
+
+    #[test]
+    fn capabilities_that_are_not_wanted_go() {
+        let drop = json!({ "capabilities": { "drop": ["ALL"] } });
+        let emptied = json!({ "capabilities": { "add": [], "drop": ["ALL"] } });
+        let add = json!({ "capabilities": { "add": ["NET_ADMIN"], "drop": ["ALL"] } });
+        check(add.clone(), drop.clone(), &emptied);
+        check(emptied.clone(), drop.clone(), &emptied);
+        check(
+            drop.clone(),
+            drop,
+            &json!({ "capabilities": { "drop": ["ALL"] } }),
+        );
+        check(emptied, add.clone(), &add);
     }
 
     #[test]

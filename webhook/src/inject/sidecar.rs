@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use fairlead_api::{
     names::{POD_INFO_PATH, POD_INFO_VOLUME, PROXY_CONTAINER, PROXY_ID, env},
     ports,
-    values::Quantity,
+    values::{InterceptionMode, Quantity},
 };
 use serde_json::{Value, json};
 
@@ -32,16 +32,7 @@ pub(super) fn container(plan: &Plan<'_>) -> Value {
             "protocol": "TCP",
         }],
         "readinessProbe": probe(15, 4),
-        "securityContext": {
-            "allowPrivilegeEscalation": false,
-            "capabilities": { "drop": ["ALL"] },
-            "privileged": false,
-            "readOnlyRootFilesystem": true,
-            "runAsGroup": PROXY_ID,
-            "runAsNonRoot": true,
-            "runAsUser": PROXY_ID,
-            "seccompProfile": { "type": "RuntimeDefault" },
-        },
+        "securityContext": security_context(plan.interception_mode()),
         "volumeMounts": [{ "mountPath": POD_INFO_PATH, "name": POD_INFO_VOLUME }],
     });
     if plan.native {
@@ -56,6 +47,25 @@ pub(super) fn container(plan: &Plan<'_>) -> Value {
     }
     image_and_resources(&mut container, plan);
     container
+}
+
+fn security_context(mode: InterceptionMode) -> Value {
+    let (capabilities, user) = match mode {
+        InterceptionMode::Redirect => (json!({ "drop": ["ALL"] }), PROXY_ID),
+        // A transparent socket takes NET_ADMIN, which Kubernetes gives to no user but root. The
+        // redirect then knows the proxy by its group.
+        InterceptionMode::Tproxy => (json!({ "add": ["NET_ADMIN"], "drop": ["ALL"] }), 0),
+    };
+    json!({
+        "allowPrivilegeEscalation": false,
+        "capabilities": capabilities,
+        "privileged": false,
+        "readOnlyRootFilesystem": true,
+        "runAsGroup": PROXY_ID,
+        "runAsNonRoot": user != 0,
+        "runAsUser": user,
+        "seccompProfile": { "type": "RuntimeDefault" },
+    })
 }
 
 /// The volume in which the proxy reads the pod's labels and annotations.
@@ -140,7 +150,10 @@ fn environment(plan: &Plan<'_>) -> Vec<Value> {
         (env::PROXY_CONFIG.to_owned(), proxy_config),
         (meta("APP_CONTAINERS"), plan.app_containers.join(",")),
         (meta("CLUSTER_ID"), settings.cluster_id.clone()),
-        (meta("INTERCEPTION_MODE"), "REDIRECT".to_owned()),
+        (
+            env::INTERCEPTION_MODE.to_owned(),
+            plan.interception_mode().as_str().to_owned(),
+        ),
         (meta("MESH_ID"), settings.mesh_id.clone()),
         (meta("OWNER"), plan.workload.owner()),
         (meta("WORKLOAD_NAME"), plan.workload.name.clone()),

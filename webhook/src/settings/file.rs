@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use fairlead_api::{
     names::DEFAULT_REVISION,
     proxy_config::ProxyConfig,
-    values::{LogLevel, Quantity, ValueError, parse_cidrs, parse_ports, parse_selection},
+    values::{
+        InterceptionMode, LogLevel, Quantity, ValueError, parse_cidrs, parse_ports, parse_selection,
+    },
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::core::Selector;
@@ -38,6 +40,10 @@ pub(super) struct File {
     resources: ResourcesFile,
     #[serde(default)]
     proxy_config: ProxyConfig,
+    #[serde(default = "interception_mode")]
+    interception_mode: String,
+    #[serde(default)]
+    native_nftables: bool,
     #[serde(default)]
     traffic: TrafficFile,
     #[serde(default = "cluster_domain")]
@@ -50,6 +56,10 @@ pub(super) struct File {
 
 fn cluster_domain() -> String {
     "cluster.local".to_owned()
+}
+
+fn interception_mode() -> String {
+    InterceptionMode::default().as_str().to_owned()
 }
 
 /// Istio's name for a mesh of one cluster.
@@ -120,6 +130,8 @@ impl File {
             requests: quantities("resources.requests", &self.resources.requests, faults),
             limits: quantities("resources.limits", &self.resources.limits, faults),
         };
+        let mode = &self.interception_mode;
+        let interception_mode = value("interceptionMode", mode.parse(), mode, faults);
         let traffic = self.traffic.check(faults);
         Some(Settings {
             policy: self.policy,
@@ -137,6 +149,8 @@ impl File {
             log_level: self.log_level,
             resources,
             proxy_config: self.proxy_config,
+            interception_mode: interception_mode?,
+            native_nftables: self.native_nftables,
             traffic: traffic?,
             mesh_id: self.mesh_id.unwrap_or_else(|| self.cluster_domain.clone()),
             cluster_domain: self.cluster_domain,

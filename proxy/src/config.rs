@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, fmt, net::Ipv4Addr, str::FromStr};
 use fairlead_api::{
     names::{POD_INFO_PATH, env},
     proxy_config::ProxyConfig,
-    values::LogLevel,
+    values::{InterceptionMode, LogLevel},
 };
 
 pub use self::node::Node;
@@ -35,6 +35,8 @@ pub struct Config {
     pub proxy: ProxyConfig,
     /// Where it listens.
     pub ports: Ports,
+    /// How inbound connections come.
+    pub interception_mode: InterceptionMode,
     /// The level of the process log at the start.
     pub log_level: LogLevel,
     /// Whether the drain ends with the last connection.
@@ -121,6 +123,7 @@ impl Config {
             labels: faults.pod_file("labels", &files.labels),
             annotations: faults.pod_file("annotations", &files.annotations),
         };
+        let interception_mode = faults.parse(&lookup, env::INTERCEPTION_MODE, "REDIRECT or TPROXY");
         let exit_on_zero_connections =
             faults.parse_or(&lookup, EXIT_ON_ZERO, "true or false", true);
         if faults.0.is_empty() {
@@ -129,6 +132,7 @@ impl Config {
                 workers,
                 proxy,
                 ports: arguments.ports,
+                interception_mode,
                 log_level: arguments.log_level,
                 exit_on_zero_connections,
             })

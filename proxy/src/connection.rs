@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use fairlead_api::proxy_config;
+use fairlead_api::{proxy_config, values::InterceptionMode};
 use tokio::{net::TcpStream, select};
 use tracing::{debug, warn};
 
@@ -30,6 +30,8 @@ use crate::{
 pub struct Settings {
     /// Ports whose listeners take captured connections.
     pub ports: CapturePorts,
+    /// How inbound connections come.
+    pub interception_mode: InterceptionMode,
     /// How long an upstream may take to accept.
     pub connect_timeout: Duration,
     /// Which connections get a line in the access log.
@@ -162,9 +164,15 @@ impl Connection {
             }
         };
         self.destination = canonical(local);
+        let mode = match self.direction {
+            Direction::Inbound => self.shared.settings.interception_mode,
+            // What the application sends is redirected in either mode.
+            Direction::Outbound => InterceptionMode::Redirect,
+        };
         let destination = destination::decide(
-            redirect.original_dst(downstream),
+            mode,
             local,
+            || redirect.original_dst(downstream),
             self.shared.settings.ports,
             |address| redirect.is_local(address),
         )?;

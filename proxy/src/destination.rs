@@ -8,6 +8,8 @@ use std::{
     net::{IpAddr, SocketAddr},
 };
 
+use fairlead_api::values::InterceptionMode;
+
 use crate::direction::Direction;
 
 /// The address that the downstream had connected to, before the redirect.
@@ -79,20 +81,28 @@ impl fmt::Display for NotRedirected {
     }
 }
 
-/// Decides where a connection goes, from what the kernel said about it.
+/// Decides where a connection goes, from what the kernel says about it.
 ///
-/// `local` is the address it arrived at, and `is_local` tells whether an address is this pod's.
+/// `mode` is how connections come to the listener, `local` the address that this one arrived at,
+/// and `is_local` tells whether an address is this pod's.
 ///
 /// # Errors
 /// The connection leads to the proxy itself.
 pub fn decide(
-    original: io::Result<SocketAddr>,
+    mode: InterceptionMode,
     local: SocketAddr,
+    original: impl FnOnce() -> io::Result<SocketAddr>,
     ports: CapturePorts,
     is_local: impl FnOnce(IpAddr) -> bool,
 ) -> Result<OriginalDst, NotRedirected> {
     let local = canonical(local);
-    let address = match original {
+    // At a transparent socket a connection arrives with the address it was going to. With the
+    // listener's own port it came straight here, or by a redirect all the same: that is how the
+    // pod's own connections to itself come if they have the proxy's user id.
+    if mode == InterceptionMode::Tproxy && !ports.contains(local.port()) {
+        return Ok(OriginalDst(local));
+    }
+    let address = match original() {
         Ok(address) => canonical(address),
         // Connection tracking knows nothing of it, so it came straight to the listener.
         Err(error) if error.kind() == io::ErrorKind::NotFound => local,
@@ -127,14 +137,20 @@ mod tests {
 
     #[track_caller]
     fn check(original: Result<&str, io::ErrorKind>, local: &str, expected: Result<&str, &str>) {
-        let original = original
-            .map(|text| text.parse().unwrap())
-            .map_err(io::Error::from);
+        check_mode(InterceptionMode::Redirect, original, local, expected);
+    }
+
+    #[track_caller]
+    fn check_mode(
+        mode: InterceptionMode,
+        original: Result<&str, io::ErrorKind>,
+        local: &str,
+        expected: Result<&str, &str>,
+    ) {
+        let original = || Ok(original?.parse().unwrap());
         let own = |ip: IpAddr| ["10.0.0.1", "127.0.0.1", "fd00::1"].contains(&&*ip.to_string());
-        match (
-            decide(original, local.parse().unwrap(), PORTS, own),
-            expected,
-        ) {
+        let decided = decide(mode, local.parse().unwrap(), original, PORTS, own);
+        match (decided, expected) {
             (Ok(OriginalDst(found)), Ok(wanted)) => assert_eq!(found.to_string(), wanted),
             (Err(found), Err(words)) => assert!(found.to_string().contains(words), "{found}"),
             (found, _) => panic!("{found:?}"),
@@ -177,6 +193,29 @@ mod tests {
         check(Ok("[fd00::1]:15006"), "[::1]:15001", Err("own port 15006"));
         // Whatever the ports are configured to be, the address it arrived at is ours.
         check(Ok("10.7.7.7:4000"), "10.7.7.7:4000", Err("own port 4000"));
+    }
+
+    #[test]
+    fn at_a_transparent_socket_a_connection_goes_where_it_arrived() {
+        let check = |original, local, expected| {
+            check_mode(InterceptionMode::Tproxy, original, local, expected);
+        };
+        let nothing = Err(io::ErrorKind::Unsupported);
+        check(nothing, "10.0.0.1:80", Ok("10.0.0.1:80"));
+        check(nothing, "[fd00::1]:80", Ok("[fd00::1]:80"));
+        check(nothing, "[::ffff:10.0.0.1]:80", Ok("10.0.0.1:80"));
+        // What a translation of addresses before this pod left is none of the proxy's business.
+        check(Ok("10.9.9.9:90"), "10.0.0.1:80", Ok("10.0.0.1:80"));
+        // The pod's own, by redirect.
+        check(Ok("10.0.0.1:80"), "127.0.0.1:15006", Ok("10.0.0.1:80"));
+        let own = Err("its destination 10.0.0.1:15006 is the proxy's own port 15006");
+        check(Err(io::ErrorKind::NotFound), "10.0.0.1:15006", own);
+        check(Ok("10.0.0.1:15006"), "10.0.0.1:15006", own);
+        check(
+            Ok("[fd00::1]:15001"),
+            "[fd00::1]:15001",
+            Err("own port 15001"),
+        );
     }
 
     #[test]

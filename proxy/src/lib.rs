@@ -5,7 +5,8 @@
 //! 1. The redirect leads a connection to 15001 (outbound) or 15006 (inbound). The kernel gives it to
 //!    one of the [`workers`], each a thread with its own runtime and sockets ([`listener`]).
 //! 2. [`connection`] owns it from here to its end. It asks for the original destination
-//!    ([`original_dst`]) and refuses the proxy itself ([`destination`]).
+//!    ([`original_dst`]), which at a transparent socket is the one it arrived at, and refuses the
+//!    proxy itself ([`destination`]).
 //! 3. [`outbound`] goes there as it is; [`inbound`] from 127.0.0.6 or ::6, which the redirect lets
 //!    pass. [`connect`] bounds the wait and tells the causes of failure apart.
 //! 4. [`tcp`] passes the bytes both ways, by splice where there are many, until each side is done.

@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use fairlead_api::{annotations::INTERCEPTION_MODE, values::InterceptionMode};
 use fairlead_runtime::server::BindError;
 use rustix::io::Errno;
 use socket2::{Domain, Protocol, Socket, Type};
@@ -25,18 +26,44 @@ const BACKLOG: i32 = 4096;
 /// when connections end.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// A port could not be listened on.
+#[derive(Debug, thiserror::Error)]
+pub enum ListenError {
+    /// It is taken, or not ours.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// The kernel does not let this process have connections to other addresses.
+    #[error(
+        "make {purpose} on {address} transparent, as interception mode TPROXY needs it: add the \
+         capability NET_ADMIN to the container istio-proxy, which then runs as user 0 (the \
+         injector does so), or set the annotation {INTERCEPTION_MODE}: REDIRECT and create the pod \
+         again"
+    )]
+    Transparent {
+        /// What the port is for.
+        purpose: &'static str,
+        /// The address asked for.
+        address: SocketAddr,
+        /// The kernel's words.
+        source: io::Error,
+    },
+}
+
 /// Takes a port on all addresses of both families; of IPv4 alone where IPv6 is switched off.
 ///
 /// With several `shares` each of the families gets as many sockets, among which the kernel spreads
-/// the connections. The result has one entry a share.
+/// the connections. The result has one entry a share. For the interception mode TPROXY the sockets
+/// are transparent: they also get connections that were going elsewhere.
 ///
 /// # Errors
-/// The port is taken, also by another process that shares its ports.
+/// The port is taken, also by another process that shares its ports; or the process may not make
+/// sockets transparent.
 pub fn bind(
     purpose: &'static str,
     port: u16,
     shares: usize,
-) -> Result<Vec<Vec<TcpListener>>, BindError> {
+    mode: InterceptionMode,
+) -> Result<Vec<Vec<TcpListener>>, ListenError> {
     let mut port = port;
     let mut listeners: Vec<Vec<TcpListener>> = Vec::new();
     listeners.resize_with(shares, Vec::new);
@@ -45,7 +72,7 @@ pub fn bind(
         SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)),
     ] {
         let mut address = address;
-        let failed = |address, source| BindError::new(purpose, address, source);
+        let failed = |address, source| BindError::new(purpose, address, source).into();
         address.set_port(port);
         if port != 0 {
             // A socket that does not share finds out whether anybody has the port: one that
@@ -57,11 +84,18 @@ pub fn bind(
             }
         }
         for share in &mut listeners {
-            let listener = match listen(address, shares > 1) {
-                Ok(listener) => listener,
+            let socket = match socket(address, shares > 1) {
+                Ok(socket) => socket,
                 Err(error) if address.is_ipv6() && is_family_missing(&error) => break,
                 Err(error) => return Err(failed(address, error)),
             };
+            // Before it listens, lest a connection find it as it must not be.
+            intercept(&socket, address, mode).map_err(|source| ListenError::Transparent {
+                purpose,
+                address,
+                source,
+            })?;
+            let listener = listen(socket).map_err(|error| failed(address, error))?;
             let bound = listener.local_addr();
             port = bound.map_err(|error| failed(address, error))?.port();
             address.set_port(port);
@@ -94,8 +128,16 @@ fn socket(address: SocketAddr, shared: bool) -> io::Result<Socket> {
     Ok(socket)
 }
 
-fn listen(address: SocketAddr, shared: bool) -> io::Result<TcpListener> {
-    let socket = socket(address, shared)?;
+/// Accepted sockets inherit it.
+fn intercept(socket: &Socket, address: SocketAddr, mode: InterceptionMode) -> io::Result<()> {
+    match (mode, address) {
+        (InterceptionMode::Redirect, _) => Ok(()),
+        (InterceptionMode::Tproxy, SocketAddr::V4(_)) => socket.set_ip_transparent_v4(true),
+        (InterceptionMode::Tproxy, SocketAddr::V6(_)) => socket.set_ip_transparent_v6(true),
+    }
+}
+
+fn listen(socket: Socket) -> io::Result<TcpListener> {
     // Accepted sockets inherit both, which saves two calls for each.
     socket.set_tcp_nodelay(true)?;
     socket.set_tcp_keepalive(&crate::connect::KEEPALIVE)?;
@@ -129,9 +171,11 @@ pub async fn accept(listener: tokio::net::TcpListener, direction: Direction, sha
 mod tests {
     use super::*;
 
+    const MODE: InterceptionMode = InterceptionMode::Redirect;
+
     #[test]
     fn the_shares_of_a_port_are_as_many_as_asked_for() {
-        let shares = bind("virtualOutbound", 0, 3).unwrap();
+        let shares = bind("virtualOutbound", 0, 3, MODE).unwrap();
         assert_eq!(shares.len(), 3);
         let port = shares[0][0].local_addr().unwrap().port();
         for listener in shares.iter().flatten() {
@@ -141,9 +185,11 @@ mod tests {
 
     #[test]
     fn a_shared_port_of_another_is_taken() {
-        let first = bind("virtualInbound", 0, 2).unwrap();
+        let first = bind("virtualInbound", 0, 2, MODE).unwrap();
         let port = first[0][0].local_addr().unwrap().port();
-        let error = bind("virtualInbound", port, 2).unwrap_err().to_string();
+        let error = bind("virtualInbound", port, 2, MODE)
+            .unwrap_err()
+            .to_string();
         assert!(
             error.contains(&format!(
                 "virtualInbound on 0.0.0.0:{port}: the port is taken"

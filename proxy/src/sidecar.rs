@@ -34,6 +34,7 @@ use crate::{
     direction::Direction,
     health,
     lifecycle::{Lifecycle, Stop},
+    listener::ListenError,
     metrics::Sources,
     original_dst::Redirect,
     workers::{self, Workers},
@@ -51,6 +52,9 @@ pub enum StartError {
     /// A port is taken.
     #[error(transparent)]
     Bind(#[from] BindError),
+    /// A port is taken, or its sockets cannot be made as they must be.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
     /// The kernel gives no thread, descriptor or signal.
     #[error("start {what}")]
     Resource {
@@ -91,7 +95,12 @@ impl Sidecar {
         let failed = |what| move |source| StartError::Resource { what, source };
         raise_descriptor_limit();
         let termination = Termination::listen().map_err(failed("signal handling"))?;
-        let sockets = Sockets::bind(config.ports, config.workers.into()).await?;
+        let sockets = Sockets::bind(
+            config.ports,
+            config.workers.into(),
+            config.interception_mode,
+        )
+        .await?;
         config.ports = sockets.ports;
         let (access_log, writer) =
             access_log::start(lines).map_err(failed("the writer of the access log"))?;
@@ -205,6 +214,7 @@ fn settings(config: &Config, redirect: Arc<dyn Redirect>) -> Settings {
             outbound: config.ports.outbound,
             inbound: config.ports.inbound,
         },
+        interception_mode: config.interception_mode,
         connect_timeout: config.proxy.connect_timeout,
         access_log: config.proxy.access_log,
         access_log_encoding: config.proxy.access_log_encoding,

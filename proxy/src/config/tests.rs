@@ -103,6 +103,21 @@ fn the_mesh_configures_the_proxy() {
 }
 
 #[test]
+fn inbound_connections_come_as_the_pod_says() {
+    for (environment, expected) in [
+        (&[][..], InterceptionMode::Redirect),
+        (&[(MODE, "")], InterceptionMode::Redirect),
+        (&[(MODE, "REDIRECT")], InterceptionMode::Redirect),
+        (&[(MODE, "TPROXY")], InterceptionMode::Tproxy),
+    ] {
+        let config = read(environment, &[], &PodFiles::default()).unwrap();
+        assert_eq!(config.interception_mode, expected);
+    }
+}
+
+const MODE: &str = "ISTIO_META_INTERCEPTION_MODE";
+
+#[test]
 fn every_fault_is_told_at_once() {
     let files = PodFiles {
         labels: "app=cart".to_owned(),
@@ -113,6 +128,7 @@ fn every_fault_is_told_at_once() {
         ("ISTIO_CPU_LIMIT", "100m"),
         ("INSTANCE_IP", "pod"),
         ("EXIT_ON_ZERO_ACTIVE_CONNECTIONS", "maybe"),
+        (MODE, "NONE"),
     ];
     let arguments = ["--inbound-port", "15001", "--health-port", "15001"];
     let error = read(&environment, &arguments, &files)
@@ -125,6 +141,7 @@ fn every_fault_is_told_at_once() {
         "INSTANCE_IP: 'pod' is wrong: an IP address is accepted",
         "/etc/istio/pod/labels: 'app=cart' is wrong",
         "EXIT_ON_ZERO_ACTIVE_CONNECTIONS: 'maybe' is wrong: true or false is accepted",
+        "ISTIO_META_INTERCEPTION_MODE: 'NONE' is wrong: REDIRECT or TPROXY is accepted",
     ] {
         assert!(error.contains(words), "{words} is not in {error}");
     }

@@ -2,11 +2,15 @@
 
 use std::{io, net::Ipv4Addr};
 
+use fairlead_api::values::InterceptionMode;
 use fairlead_runtime::server;
 use tokio::net::TcpListener;
 
 use super::StartError;
 use crate::{arguments::Ports, listener, workers::Listeners};
+
+/// What an ordinary socket serves: only inbound connections can come in another way.
+const REDIRECT: InterceptionMode = InterceptionMode::Redirect;
 
 /// The sockets, and the ports that they got.
 pub(super) struct Sockets {
@@ -20,9 +24,14 @@ pub(super) struct Sockets {
 
 impl Sockets {
     /// Takes all ports or none.
-    pub(super) async fn bind(mut ports: Ports, workers: usize) -> Result<Self, StartError> {
-        let outbound = listener::bind("captured outbound connections", ports.outbound, workers)?;
-        let inbound = listener::bind("captured inbound connections", ports.inbound, workers)?;
+    pub(super) async fn bind(
+        mut ports: Ports,
+        workers: usize,
+        mode: InterceptionMode,
+    ) -> Result<Self, StartError> {
+        let captured = |direction, port, mode| listener::bind(direction, port, workers, mode);
+        let outbound = captured("captured outbound connections", ports.outbound, REDIRECT)?;
+        let inbound = captured("captured inbound connections", ports.inbound, mode)?;
         for (port, shares) in [
             (&mut ports.outbound, &outbound),
             (&mut ports.inbound, &inbound),
@@ -52,7 +61,10 @@ impl Sockets {
 /// Takes a port on all addresses, for this thread's runtime.
 fn open(what: &'static str, port: &mut u16) -> Result<Vec<TcpListener>, StartError> {
     let mut listeners = Vec::new();
-    for listener in listener::bind(what, *port, 1)?.into_iter().flatten() {
+    for listener in listener::bind(what, *port, 1, REDIRECT)?
+        .into_iter()
+        .flatten()
+    {
         *port = bound_port(what, listener.local_addr())?;
         let listener = TcpListener::from_std(listener)
             .map_err(|source| StartError::Resource { what, source })?;

@@ -7,7 +7,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use fairlead_api::proxy_config::{AccessLog, AccessLogEncoding};
+use fairlead_api::{
+    proxy_config::{AccessLog, AccessLogEncoding},
+    values::InterceptionMode,
+};
 use fairlead_proxy::{
     access_log,
     connection::Settings,
@@ -17,6 +20,8 @@ use fairlead_proxy::{
     statistics::Statistics,
     workers::{self, Listeners, Workers},
 };
+
+const MODE: InterceptionMode = InterceptionMode::Redirect;
 
 /// Long enough for a loaded machine; a test that waits this long has failed.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(10);
@@ -72,8 +77,8 @@ impl Rig {
     }
 
     pub(crate) fn start(redirect: impl Redirect + 'static, access_log: AccessLog) -> Self {
-        let mut outbound = listener::bind("outbound", 0, 1).unwrap();
-        let mut inbound = listener::bind("inbound", 0, 1).unwrap();
+        let mut outbound = listener::bind("outbound", 0, 1, MODE).unwrap();
+        let mut inbound = listener::bind("inbound", 0, 1, MODE).unwrap();
         let port = |shares: &[Vec<TcpListener>]| shares[0][0].local_addr().unwrap().port();
         let ports = CapturePorts {
             outbound: port(&outbound),
@@ -81,6 +86,7 @@ impl Rig {
         };
         let settings = Settings {
             ports,
+            interception_mode: MODE,
             connect_timeout: Duration::from_millis(200),
             access_log,
             access_log_encoding: AccessLogEncoding::Text,

@@ -12,7 +12,7 @@ use std::{
 
 use fairlead_api::{
     proxy_config::{AccessLog, ProxyConfig},
-    values::LogLevel,
+    values::{InterceptionMode, LogLevel},
 };
 use fairlead_proxy::{
     arguments::Ports,
@@ -59,6 +59,7 @@ fn config(drain: Duration) -> Config {
             ..ProxyConfig::default()
         },
         ports: FREE,
+        interception_mode: InterceptionMode::Redirect,
         log_level: LogLevel::Info,
         exit_on_zero_connections: true,
     }
@@ -221,7 +222,7 @@ fn a_taken_port_is_named_and_nothing_runs() {
         config.ports = ports;
         let leads = Arc::new(Leads(None));
         let started = block_on(Sidecar::start(config, None, leads, Lines::default()));
-        let Err(StartError::Bind(error)) = started else {
+        let Err(error @ (StartError::Bind(_) | StartError::Listen(_))) = started else {
             panic!("{purpose}: {started:?}");
         };
         let words = error.to_string();

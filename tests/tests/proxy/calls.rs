@@ -11,7 +11,7 @@ use fairlead_tests::netns::{Arrivals, User};
 use crate::pod::{CALLER, EXCLUDED, PORT, bounded, called, rest, says, socket_address, two_pods};
 
 /// The source addresses of connections that a proxy makes to its application.
-const PROXY_SOURCES: [&str; 2] = ["127.0.0.6", "::6"];
+pub(crate) const PROXY_SOURCES: [&str; 2] = ["127.0.0.6", "::6"];
 
 #[test]
 #[ignore = "needs root"]
@@ -56,7 +56,7 @@ fn a_call_goes_through_both_sidecars() {
 }
 
 /// The beginning of an address in a log line.
-fn with_any_port(ip: &str) -> String {
+pub(crate) fn with_any_port(ip: &str) -> String {
     if ip.contains(':') {
         format!("[{ip}]:")
     } else {

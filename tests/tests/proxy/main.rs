@@ -5,3 +5,4 @@ mod calls;
 mod faults;
 mod life;
 mod pod;
+mod tproxy;

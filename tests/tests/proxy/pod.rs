@@ -44,6 +44,16 @@ pub(crate) fn two_pods() -> (Pod, Pod) {
 /// Two namespaces on one cable, with the redirect installed.
 #[track_caller]
 pub(crate) fn two_namespaces() -> (Namespace, Namespace) {
+    let (caller, called) = cable();
+    for namespace in [&caller, &called] {
+        redirect(namespace);
+    }
+    (caller, called)
+}
+
+/// Two namespaces on one cable.
+#[track_caller]
+pub(crate) fn cable() -> (Namespace, Namespace) {
     let (caller, called) = (Namespace::new(), Namespace::new());
     let with_length = |addresses: [&str; 2]| {
         let [v4, v6] = addresses;
@@ -55,9 +65,6 @@ pub(crate) fn two_namespaces() -> (Namespace, Namespace) {
         &called,
         &other.each_ref().map(String::as_str),
     );
-    for namespace in [&caller, &called] {
-        redirect(namespace);
-    }
     (caller, called)
 }
 
@@ -95,21 +102,32 @@ impl Pod {
     /// Starts the sidecar by another command line.
     #[track_caller]
     pub(crate) fn start_command(namespace: Namespace, command: Command) -> Self {
+        Self::start_as(User::PROXY, namespace, command)
+    }
+
+    /// Starts the sidecar as another user.
+    #[track_caller]
+    pub(crate) fn start_as(user: User, namespace: Namespace, command: Command) -> Self {
         let mut pod = Self {
             namespace,
             proxy: None,
             log: Log::default(),
         };
-        pod.start_proxy(command);
+        pod.start_proxy_as(user, command);
         pod
     }
 
     /// Starts the proxy again; its lines are added to the log.
     #[track_caller]
     pub(crate) fn start_proxy(&mut self, command: Command) {
+        self.start_proxy_as(User::PROXY, command);
+    }
+
+    #[track_caller]
+    fn start_proxy_as(&mut self, user: User, command: Command) {
         // The one before holds its ports until it is reaped.
         self.proxy = None;
-        let mut proxy = self.namespace.spawn_as(User::PROXY, command);
+        let mut proxy = self.namespace.spawn_as(user, command);
         if let Some(output) = proxy.child().stdout.take() {
             self.log.follow(output);
         }
@@ -184,13 +202,19 @@ impl Pod {
     /// Connects as the application, and is reset, during the connect or after it.
     #[track_caller]
     pub(crate) fn connect_in_vain(&self, address: SocketAddr) {
-        let connect = || TcpStream::connect_timeout(&address, DEADLINE);
-        let result = self.namespace.run_as(User::APPLICATION, connect);
-        let result = result.and_then(|stream| bounded(stream).read_to_end(&mut Vec::new()));
-        match result {
-            Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => {}
-            result => panic!("{address}: {result:?} is not a reset"),
-        }
+        connect_in_vain(&self.namespace, address);
+    }
+}
+
+/// As [`Pod::connect_in_vain`], from a namespace that need not have a proxy.
+#[track_caller]
+pub(crate) fn connect_in_vain(namespace: &Namespace, address: SocketAddr) {
+    let connect = || TcpStream::connect_timeout(&address, DEADLINE);
+    let result = namespace.run_as(User::APPLICATION, connect);
+    let result = result.and_then(|stream| bounded(stream).read_to_end(&mut Vec::new()));
+    match result {
+        Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => {}
+        result => panic!("{address}: {result:?} is not a reset"),
     }
 }
 

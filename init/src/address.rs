@@ -5,10 +5,7 @@
 
 use std::{fs, io, net::Ipv6Addr};
 
-use netlink_packet_core::{
-    NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage,
-    NetlinkPayload,
-};
+use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_route::{
     AddressFamily, RouteNetlinkMessage,
     address::{AddressAttribute, AddressHeaderFlags, AddressMessage},
@@ -17,11 +14,12 @@ use rustix::io::Errno;
 
 use crate::{netlink, rules::PASSTHROUGH_IPV6};
 
-const IPV6_ADDRESSES: &str = "/proc/net/if_inet6";
+/// That of the calling thread: /proc/net is that of the process's first one.
+const IPV6_ADDRESSES: &str = "/proc/thread-self/net/if_inet6";
 /// The kernel gives this index to the loopback interface of each namespace.
-const LOOPBACK_INDEX: u32 = 1;
+pub(crate) const LOOPBACK_INDEX: u32 = 1;
 
-/// Why the proxy's source address is not on the loopback interface.
+/// Why the proxy's source address is not as it should be.
 #[derive(Debug, thiserror::Error)]
 pub enum AddressError {
     /// The list of addresses could not be read.
@@ -37,9 +35,15 @@ pub enum AddressError {
          net.ipv6.conf.lo.disable_ipv6 to 0, or run with --ipv6 off"
     )]
     Disabled,
-    /// Anything else.
+    /// The kernel refused for another reason.
     #[error("add {PASSTHROUGH_IPV6}/128 to the loopback interface")]
     Add {
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// The kernel refused to take it away.
+    #[error("remove {PASSTHROUGH_IPV6}/128 from the loopback interface")]
+    Remove {
         /// What the kernel said.
         source: io::Error,
     },
@@ -71,7 +75,8 @@ fn parse(text: &str) -> Vec<Ipv6Addr> {
 /// # Errors
 /// When IPv6 is disabled there, or the kernel refuses for another reason.
 pub fn add_passthrough() -> Result<(), AddressError> {
-    match request(&addition()) {
+    let addition = RouteNetlinkMessage::NewAddress(passthrough());
+    match netlink::change(addition, NLM_F_CREATE | NLM_F_EXCL) {
         Ok(()) => Ok(()),
         Err(error) => match Errno::from_io_error(&error) {
             Some(Errno::EXIST) => Ok(()),
@@ -84,7 +89,28 @@ pub fn add_passthrough() -> Result<(), AddressError> {
     }
 }
 
-fn addition() -> Vec<u8> {
+/// Takes [`PASSTHROUGH_IPV6`] away; tells whether it was there.
+///
+/// # Errors
+/// When the kernel refuses.
+pub fn remove_passthrough() -> Result<bool, AddressError> {
+    match netlink::change(RouteNetlinkMessage::DelAddress(passthrough()), 0) {
+        Ok(()) => Ok(true),
+        Err(error) => match Errno::from_io_error(&error) {
+            // It is not there, nor can it be where IPv6 is not.
+            Some(
+                Errno::ADDRNOTAVAIL
+                | Errno::NXIO
+                | Errno::NODEV
+                | Errno::OPNOTSUPP
+                | Errno::AFNOSUPPORT,
+            ) => Ok(false),
+            _ => Err(AddressError::Remove { source: error }),
+        },
+    }
+}
+
+fn passthrough() -> AddressMessage {
     let mut address = AddressMessage::default();
     address.header.family = AddressFamily::Inet6;
     address.header.prefix_len = 128;
@@ -92,25 +118,7 @@ fn addition() -> Vec<u8> {
     address.header.flags = AddressHeaderFlags::Nodad;
     address.header.index = LOOPBACK_INDEX;
     address.attributes = vec![AddressAttribute::Local(PASSTHROUGH_IPV6.into())];
-
-    let mut header = NetlinkHeader::default();
-    header.flags = NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL;
-    let payload = NetlinkPayload::from(RouteNetlinkMessage::NewAddress(address));
-    let mut message = NetlinkMessage::new(header, payload);
-    message.finalize();
-    let mut bytes = vec![0; message.buffer_len()];
-    message.serialize(&mut bytes);
-    bytes
-}
-
-fn request(message: &[u8]) -> io::Result<()> {
-    let answer = netlink::route(message)?;
-    let answer = NetlinkMessage::<RouteNetlinkMessage>::deserialize(&answer)
-        .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
-    match answer.payload {
-        NetlinkPayload::Error(error) if error.code.is_some() => Err(error.to_io()),
-        _ => Ok(()),
-    }
+    address
 }
 
 #[cfg(test)]

@@ -1,7 +1,12 @@
-//! One question to the kernel, one answer.
+//! One question to the kernel, and its answer: one message, or a list of them.
 
 use std::io;
 
+use netlink_packet_core::{
+    NLM_F_ACK, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage,
+    NetlinkPayload,
+};
+use netlink_packet_route::RouteNetlinkMessage;
 use netlink_sys::{
     Socket, SocketAddr,
     protocols::{NETLINK_NETFILTER, NETLINK_ROUTE},
@@ -10,12 +15,113 @@ use rustix::io::Errno;
 
 use crate::rules::Family;
 
-/// Sends a request about addresses, links and routes; the answer is one message.
+/// A list that changes while it is read is read again, this many times.
+const READS: usize = 10;
+
+/// Asks for a change of addresses, rules or routes.
 ///
 /// # Errors
-/// When the socket fails; what the kernel thinks of the request is in the answer.
-pub(crate) fn route(request: &[u8]) -> io::Result<Vec<u8>> {
-    exchange(NETLINK_ROUTE, request)
+/// The kernel's refusal, or a failure of the socket.
+pub(crate) fn change(message: RouteNetlinkMessage, flags: u16) -> io::Result<()> {
+    let request = serialize(message, NLM_F_REQUEST | NLM_F_ACK | flags);
+    let answer = exchange(NETLINK_ROUTE, &request)?;
+    refusal(&answer)
+}
+
+/// Asks for a list. What this program cannot read is left out: none of it is ours.
+///
+/// # Errors
+/// The kernel's refusal, or a failure of the socket.
+pub(crate) fn list(message: &RouteNetlinkMessage) -> io::Result<Vec<RouteNetlinkMessage>> {
+    let request = serialize(message.clone(), NLM_F_REQUEST | NLM_F_DUMP);
+    for _ in 0..READS {
+        let socket = connect(NETLINK_ROUTE)?;
+        // Lets the kernel choose by the request's fields; one that cannot lists everything.
+        let _ = socket.set_netlink_get_strict_chk(true);
+        socket.send(&request, 0)?;
+        let mut items = Vec::new();
+        let whole = loop {
+            let (part, _) = socket.recv_from_full()?;
+            match read_part(&part, &mut items)? {
+                Part::More => {}
+                Part::Last => break true,
+                Part::Torn => break false,
+            }
+        };
+        if whole {
+            return Ok(items);
+        }
+    }
+    Err(io::Error::other(
+        "the list changed each time while it was read",
+    ))
+}
+
+/// What follows a part of a list.
+#[derive(Debug, Eq, PartialEq)]
+enum Part {
+    More,
+    Last,
+    /// The list changed in between, so that this one may lack an item.
+    Torn,
+}
+
+fn read_part(mut part: &[u8], items: &mut Vec<RouteNetlinkMessage>) -> io::Result<Part> {
+    const DONE: u16 = 3;
+    while let Some((message, rest)) = first_message(part) {
+        let field = |at: usize| u16::from_ne_bytes([message[at], message[at + 1]]);
+        let (kind, flags) = (field(4), field(6));
+        if flags & NLM_F_DUMP_INTR != 0 {
+            return Ok(Part::Torn);
+        }
+        if kind == DONE {
+            // The end carries a code as an error does.
+            return match code(message) {
+                Some(code) if code < 0 => Err(io::Error::from_raw_os_error(-code)),
+                _ => Ok(Part::Last),
+            };
+        }
+        refusal(message)?;
+        items.extend(parse(message));
+        part = rest;
+    }
+    Ok(Part::More)
+}
+
+/// The first of the messages that one read brought; none where the rest is no message.
+fn first_message(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    const HEADER: usize = 16;
+    let length = u32::from_ne_bytes(bytes.get(0..4)?.try_into().ok()?);
+    let length = usize::try_from(length).ok()?;
+    let message = bytes
+        .get(..length)
+        .filter(|message| message.len() >= HEADER)?;
+    let rest = bytes.get(length.next_multiple_of(4)..).unwrap_or_default();
+    Some((message, rest))
+}
+
+fn serialize(message: RouteNetlinkMessage, flags: u16) -> Vec<u8> {
+    let mut header = NetlinkHeader::default();
+    header.flags = flags;
+    let mut message = NetlinkMessage::new(header, NetlinkPayload::from(message));
+    message.finalize();
+    let mut bytes = vec![0; message.buffer_len()];
+    message.serialize(&mut bytes);
+    bytes
+}
+
+fn parse(message: &[u8]) -> Option<RouteNetlinkMessage> {
+    match NetlinkMessage::deserialize(message).ok()?.payload {
+        NetlinkPayload::InnerMessage(message) => Some(message),
+        _ => None,
+    }
+}
+
+fn refusal(answer: &[u8]) -> io::Result<()> {
+    match error_of(answer) {
+        Some(code) if code < 0 => Err(io::Error::from_raw_os_error(-code)),
+        _ => Ok(()),
+    }
 }
 
 /// Whether nf_tables certainly has no nat table for the family. It then holds no rules, and no
@@ -26,12 +132,17 @@ pub(crate) fn lacks_nat_table(family: Family) -> bool {
 }
 
 fn exchange(protocol: isize, request: &[u8]) -> io::Result<Vec<u8>> {
-    let socket = Socket::new(protocol)?;
-    socket.connect(&SocketAddr::new(0, 0))?;
+    let socket = connect(protocol)?;
     socket.send(request, 0)?;
     // The kernel has answered before `send` returns.
     let (answer, _) = socket.recv_from_full()?;
     Ok(answer)
+}
+
+fn connect(protocol: isize) -> io::Result<Socket> {
+    let socket = Socket::new(protocol)?;
+    socket.connect(&SocketAddr::new(0, 0))?;
+    Ok(socket)
 }
 
 /// `NFT_MSG_GETTABLE` for the table `nat`, as linux/netfilter/nf_tables.h lays it out.
@@ -60,13 +171,69 @@ fn nat_table_request(family: Family) -> [u8; 28] {
 fn error_of(answer: &[u8]) -> Option<i32> {
     const ERROR: u16 = 2;
     let kind = u16::from_ne_bytes(answer.get(4..6)?.try_into().ok()?);
-    let code = i32::from_ne_bytes(answer.get(16..20)?.try_into().ok()?);
-    (kind == ERROR).then_some(code)
+    code(answer).filter(|_| kind == ERROR)
+}
+
+/// The number after the header.
+fn code(message: &[u8]) -> Option<i32> {
+    let bytes = message.get(16..20)?;
+    Some(i32::from_ne_bytes(bytes.try_into().ok()?))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::error_of;
+    use netlink_packet_core::NLM_F_DUMP_INTR;
+    use netlink_packet_route::{RouteNetlinkMessage, rule::RuleMessage};
+    use rustix::io::Errno;
+
+    use super::{Part, error_of, read_part, serialize};
+
+    fn message(kind: u16, flags: u16, code: i32) -> Vec<u8> {
+        let mut message = vec![0; 20];
+        message[0..4].copy_from_slice(&20_u32.to_ne_bytes());
+        message[4..6].copy_from_slice(&kind.to_ne_bytes());
+        message[6..8].copy_from_slice(&flags.to_ne_bytes());
+        message[16..20].copy_from_slice(&code.to_ne_bytes());
+        message
+    }
+
+    fn item() -> Vec<u8> {
+        serialize(RouteNetlinkMessage::NewRule(RuleMessage::default()), 0)
+    }
+
+    #[track_caller]
+    fn check(part: &[u8], expected: &Result<(Part, usize), Errno>) {
+        let mut items = Vec::new();
+        let outcome = read_part(part, &mut items).map(|part| (part, items.len()));
+        let outcome = outcome.map_err(|error| Errno::from_io_error(&error).unwrap());
+        assert_eq!(&outcome, expected);
+    }
+
+    #[test]
+    fn a_list_comes_in_parts_of_many_messages() {
+        let (done, refused) = (message(3, 0, 0), message(3, 0, -97));
+        check(&[item(), item()].concat(), &Ok((Part::More, 2)));
+        check(&[item(), done.clone()].concat(), &Ok((Part::Last, 1)));
+        check(&done, &Ok((Part::Last, 0)));
+        check(&refused, &Err(Errno::AFNOSUPPORT));
+        check(&message(2, 0, -95), &Err(Errno::OPNOTSUPP));
+    }
+
+    #[test]
+    fn a_list_that_changed_meanwhile_is_not_whole() {
+        let torn = message(3, NLM_F_DUMP_INTR, 0);
+        check(&[item(), torn].concat(), &Ok((Part::Torn, 1)));
+    }
+
+    #[test]
+    fn what_is_no_message_ends_the_part() {
+        let item = item();
+        check(&item[..item.len() - 1], &Ok((Part::More, 0)));
+        check(&[0; 16], &Ok((Part::More, 0)));
+        check(&[], &Ok((Part::More, 0)));
+        // A message of a kind that this program does not know.
+        check(&[message(999, 0, 0), item].concat(), &Ok((Part::More, 1)));
+    }
 
     #[test]
     fn an_answer_is_an_error_or_not() {

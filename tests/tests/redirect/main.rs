@@ -4,4 +4,5 @@
 mod faults;
 mod packets;
 mod pod;
+mod policy_routes;
 mod rules;

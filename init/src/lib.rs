@@ -17,6 +17,7 @@
 //! - [`plan`]: what a run shall bring about, also as `--dry-run` prints it
 //! - [`apply`]: runs the programs that [`program`] names, all or nothing
 //! - [`turn`]: one run at a time in a network namespace
+//! - [`network_namespace`]: work in another one
 //! - [`policy_route`]: where TPROXY's packets are delivered
 //! - [`address`]: the pod's IPv6, and the proxy's source address `::6`
 //! - [`capability`], [`log`]: what the process may do, and what it tells
@@ -29,6 +30,7 @@ pub mod flags;
 pub mod installed;
 pub mod log;
 mod netlink;
+pub mod network_namespace;
 pub mod plan;
 pub mod policy_route;
 pub mod program;

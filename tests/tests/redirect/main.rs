@@ -2,6 +2,7 @@
 //! real packets of real users.
 
 mod faults;
+mod network_namespace;
 mod packets;
 mod pod;
 mod policy_routes;

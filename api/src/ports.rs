@@ -14,6 +14,8 @@ pub const CONTROL_METRICS: u16 = 15014;
 pub const STATUS: u16 = 15020;
 /// Proxy health, `/healthz/ready`.
 pub const HEALTH: u16 = 15021;
+/// Questions to name servers, where they are redirected.
+pub const DNS: u16 = 15053;
 /// Proxy metrics, `/stats/prometheus`.
 pub const PROXY_METRICS: u16 = 15090;
 /// The webhook container's HTTPS port: one that private clusters let the API server reach.

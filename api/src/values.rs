@@ -73,7 +73,11 @@ pub fn parse_selection<T>(
     }
 }
 
-fn parse_list<T>(
+/// Reads a comma list of what `expected` describes; empty items are dropped, as in Istio.
+///
+/// # Errors
+/// Names each item that `item` does not read.
+pub fn parse_list<T>(
     text: &str,
     expected: &str,
     item: impl Fn(&str) -> Option<T>,

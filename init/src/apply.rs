@@ -16,13 +16,14 @@ pub use self::error::ApplyError;
 use crate::{
     Backend, Log, address,
     capability::{self, Capability},
-    installed::Installed,
+    iptables::{
+        installed::{Installed, Ruleset},
+        program::{Complaint, RESTORE_ARGUMENTS, Tool},
+        restore,
+    },
     netlink,
     plan::Plan,
-    program::{Complaint, RESTORE_ARGUMENTS, SAVE_ARGUMENTS, Tool},
-    restore,
     rules::Family,
-    ruleset::Ruleset,
     turn::Turn,
 };
 
@@ -57,12 +58,17 @@ impl fmt::Display for Report {
 pub fn apply(plan: &Plan, forced: Option<Backend>, log: &Log) -> Result<Vec<Report>, ApplyError> {
     require(Capability::NetAdmin)?;
     let _turn = Turn::take()?;
-    let mut done: Vec<Change> = Vec::new();
+    let mut done = Vec::new();
     let outcome = plan
         .families
         .iter()
         .try_for_each(|(family, wanted)| {
-            done.push(converge(*family, wanted, forced, log)?);
+            done.push(converge(
+                *family,
+                Ruleset::new(wanted.clone()),
+                forced,
+                log,
+            )?);
             Ok(())
         })
         .and_then(|()| match plan.adds_address {
@@ -76,24 +82,24 @@ pub fn apply(plan: &Plan, forced: Option<Backend>, log: &Log) -> Result<Vec<Repo
 }
 
 /// One family, brought to what is wanted.
-struct Change<'a> {
+struct Change {
     tool: Tool,
-    wanted: &'a Ruleset,
+    wanted: Ruleset,
     /// What was there before, if that was something else.
     before: Option<Installed>,
 }
 
-impl Change<'_> {
+impl Change {
     fn report(&self) -> Report {
         Report {
             tool: self.tool,
-            wanted: self.wanted.rules.len(),
-            replaced: self.before.as_ref().map(|before| before.ours.rules.len()),
+            wanted: self.wanted.lines.len(),
+            replaced: self.before.as_ref().map(|before| before.ours.lines.len()),
         }
     }
 }
 
-fn undo(done: &[Change<'_>], error: ApplyError, log: &Log) -> ApplyError {
+fn undo(done: &[Change], error: ApplyError, log: &Log) -> ApplyError {
     for change in done.iter().rev() {
         let Some(before) = &change.before else {
             continue;
@@ -102,7 +108,7 @@ fn undo(done: &[Change<'_>], error: ApplyError, log: &Log) -> ApplyError {
             ours: change.wanted.clone(),
             ..before.clone()
         };
-        let Some(text) = restore::transition(&now, &before.ours) else {
+        let Some(text) = restore::transition(&now, &before.ours, false) else {
             continue;
         };
         if let Err(undo) = run_restore(change.tool, &text, log) {
@@ -117,12 +123,12 @@ fn undo(done: &[Change<'_>], error: ApplyError, log: &Log) -> ApplyError {
 }
 
 /// Finds the backend for a family and makes its table right, by the first that is usable.
-fn converge<'a>(
+fn converge(
     family: Family,
-    wanted: &'a Ruleset,
+    wanted: Ruleset,
     forced: Option<Backend>,
     log: &Log,
-) -> Result<Change<'a>, ApplyError> {
+) -> Result<Change, ApplyError> {
     if let Some(backend) = forced {
         let tool = Tool::new(family, backend);
         return converge_by(tool, read(tool, log)?, wanted, log);
@@ -144,7 +150,7 @@ fn converge<'a>(
     for backend in [Backend::Nft, Backend::Legacy, Backend::Plain] {
         let tool = Tool::new(family, backend);
         let outcome =
-            read(tool, log).and_then(|installed| converge_by(tool, installed, wanted, log));
+            read(tool, log).and_then(|installed| converge_by(tool, installed, wanted.clone(), log));
         match outcome {
             Err(error) if error.leaves_other_backends() => {
                 log.debug(format_args!("{}: {backend}: {error}", family.name()));
@@ -163,13 +169,13 @@ fn converge<'a>(
     })
 }
 
-fn converge_by<'a>(
+fn converge_by(
     tool: Tool,
     installed: Installed,
-    wanted: &'a Ruleset,
+    wanted: Ruleset,
     log: &Log,
-) -> Result<Change<'a>, ApplyError> {
-    let before = match restore::transition(&installed, wanted) {
+) -> Result<Change, ApplyError> {
+    let before = match restore::transition(&installed, &wanted, false) {
         Some(text) => {
             run_restore(tool, &text, log)?;
             Some(installed)
@@ -211,8 +217,7 @@ fn read(tool: Tool, log: &Log) -> Result<Installed, ApplyError> {
         log.debug(format_args!("{}: nft: no nat table", tool.family.name()));
         return Ok(Installed::default());
     }
-    let mut command = Command::new(tool.save());
-    command.args(SAVE_ARGUMENTS);
+    let command = Command::new(tool.save());
     run(tool, command, "", log).map(|save| Installed::parse(&save))
 }
 

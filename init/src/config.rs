@@ -3,26 +3,70 @@
 mod faults;
 mod read;
 
-use std::fmt;
+use std::{fmt, net::IpAddr, path::PathBuf, time::Duration};
 
 use fairlead_api::values::Selection;
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net};
 
 pub use self::faults::Faults;
+use crate::rules::Ports;
 
 /// The settings of one run.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Config {
     /// What the rules shall say.
     pub redirect: Redirect,
+    /// The name servers to which questions are redirected, if they are.
+    pub name_servers: Option<NameServers>,
     /// Whether IPv6 is redirected.
     pub ipv6: Ipv6,
     /// The backend to use, whatever is found.
     pub backend: Option<Backend>,
-    /// Print instead of applying.
-    pub dry_run: bool,
+    /// The network namespace to program, if not that of the process.
+    pub network_namespace: Option<PathBuf>,
+    /// Whether a node agent runs it.
+    pub node_agent: bool,
+    /// What to do.
+    pub action: Action,
+    /// Apply what is installed already.
+    pub force: bool,
+    /// Prove the redirect afterwards.
+    pub validation: Option<Validation>,
     /// How much to tell.
     pub verbosity: Verbosity,
+}
+
+/// What a run does.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Action {
+    /// Bring the rules about.
+    Apply,
+    /// Remove all of them.
+    CleanUp,
+    /// Change nothing.
+    Skip,
+    /// Print what would be applied, and write it to a file.
+    DryRun(Option<PathBuf>),
+}
+
+/// How the redirect is proved.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Validation {
+    /// The port that connections are made to.
+    pub probe_port: u16,
+    /// For all of them together.
+    pub timeout: Duration,
+}
+
+/// Name servers, as they are set.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum NameServers {
+    /// Any.
+    All,
+    /// These.
+    Listed(Vec<IpAddr>),
+    /// Those of `/etc/resolv.conf`.
+    System,
 }
 
 /// Which connections go to the proxy.
@@ -38,18 +82,57 @@ pub struct Redirect {
     pub proxy_uids: Vec<u32>,
     /// The proxy's groups; at least one.
     pub proxy_gids: Vec<u32>,
+    /// How inbound connections are captured.
+    pub mode: Mode,
     /// Captured inbound ports.
-    pub inbound_ports: Selection<u16>,
+    pub inbound_ports: Selection<Ports>,
     /// Inbound ports left alone when all others are captured.
-    pub excluded_inbound_ports: Vec<u16>,
+    pub excluded_inbound_ports: Vec<Ports>,
     /// Captured outbound destinations.
     pub outbound_cidrs: Selection<IpNet>,
     /// Outbound destinations left alone.
     pub excluded_outbound_cidrs: Vec<IpNet>,
     /// Outbound ports captured whatever the destination.
-    pub outbound_ports: Vec<u16>,
+    pub outbound_ports: Vec<Ports>,
     /// Outbound ports left alone.
-    pub excluded_outbound_ports: Vec<u16>,
+    pub excluded_outbound_ports: Vec<Ports>,
+    /// Groups whose connections are captured.
+    pub owner_groups: Selection<u32>,
+    /// Groups whose connections are left alone.
+    pub excluded_owner_groups: Vec<u32>,
+    /// What an application means by localhost.
+    pub loopback_cidr: Ipv4Net,
+    /// Interfaces left alone.
+    pub excluded_interfaces: Vec<String>,
+    /// Interfaces of virtual machines in the pod.
+    pub virtual_interfaces: Vec<String>,
+    /// Where questions to name servers go, if they are redirected.
+    pub dns: Option<Dns>,
+    /// Drop packets that belong to no connection.
+    pub drop_invalid: bool,
+}
+
+/// How inbound connections are captured.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Mode {
+    /// Their destination is changed.
+    Redirect,
+    /// Their addresses stay.
+    Tproxy {
+        /// The mark of their packets.
+        mark: u32,
+        /// The routing table for that mark.
+        table: u32,
+    },
+}
+
+/// Where questions to name servers go.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Dns {
+    /// The proxy's port for them.
+    pub port: u16,
+    /// The name servers meant.
+    pub servers: Selection<IpAddr>,
 }
 
 impl Redirect {
@@ -80,9 +163,11 @@ pub enum Ipv6 {
     Off,
 }
 
-/// The variant of iptables: two tables of rules live in the kernel side by side.
+/// Where rules are kept, and by which programs they are handled: the kernel has all side by side.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Backend {
+    /// nf_tables by its own program.
+    Native,
     /// nf_tables behind iptables' syntax.
     Nft,
     /// The old ip_tables.
@@ -94,6 +179,7 @@ pub enum Backend {
 impl fmt::Display for Backend {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::Native => "nftables",
             Self::Nft => "nft",
             Self::Legacy => "legacy",
             Self::Plain => "iptables",

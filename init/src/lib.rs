@@ -3,9 +3,9 @@
 //! One run goes from settings to rules to the kernel:
 //!
 //! ```text
-//! flags ─▶ config ─▶ rules ─▶ ruleset (text) ─┐
-//!                                             ├─▶ restore: the difference ─▶ apply: one commit per family
-//! iptables-save ─▶ installed (text) ──────────┘
+//! flags ─▶ config ─▶ plan: rules ───────────────┐
+//!                                               ├─▶ restore: the difference ─▶ apply
+//! iptables-save ─▶ installed: rules and text ───┘
 //! ```
 //!
 //! Only [`apply`], [`address`], [`capability`], [`log`] and what asks the kernel touch the system;
@@ -13,9 +13,9 @@
 //!
 //! - [`flags`], [`config`]: Istio's flags, all faults at once
 //! - [`rules`]: the rules as data, per family
-//! - [`ruleset`], [`installed`], [`restore`]: rules as text, those that stand, and the way between
+//! - [`iptables`]: rules as text, those that stand, and the way between
 //! - [`plan`]: what a run shall bring about, also as `--dry-run` prints it
-//! - [`apply`]: runs the programs that [`program`] names, all or nothing
+//! - [`apply`]: runs the programs, all or nothing
 //! - [`turn`]: one run at a time in a network namespace
 //! - [`network_namespace`]: work in another one
 //! - [`policy_route`]: where TPROXY's packets are delivered
@@ -27,20 +27,18 @@ pub mod apply;
 pub mod capability;
 pub mod config;
 pub mod flags;
-pub mod installed;
+pub mod iptables;
 pub mod log;
 mod netlink;
 pub mod network_namespace;
+pub mod nft;
 pub mod plan;
 pub mod policy_route;
-pub mod program;
-pub mod restore;
 pub mod rules;
-pub mod ruleset;
 pub mod turn;
 
 pub use crate::{
-    config::{Backend, Config, Ipv6, Redirect, Verbosity},
+    config::{Action, Backend, Config, Ipv6, Redirect, Verbosity},
     flags::Flags,
     log::Log,
 };

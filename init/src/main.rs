@@ -7,7 +7,10 @@ use std::{
 
 use anyhow::Context;
 use clap::Parser;
-use fairlead_init::{Config, Flags, Log, Verbosity, address, apply, plan::Plan};
+use fairlead_init::{
+    Action, Config, Flags, Log, Verbosity, address, apply,
+    plan::{Plan, Surroundings},
+};
 
 fn main() -> ExitCode {
     let flags = match Flags::try_parse() {
@@ -36,11 +39,15 @@ fn print(usage: &clap::Error) -> ExitCode {
 
 fn run(config: &Config) -> anyhow::Result<()> {
     let log = Log::new(config.verbosity);
-    let plan = Plan::new(config, &address::ipv6_addresses()?);
+    let surroundings = Surroundings {
+        ipv6_addresses: address::ipv6_addresses()?,
+        name_servers: Vec::new(),
+    };
+    let plan = Plan::new(config, &surroundings);
     for warning in &plan.warnings {
         log.warn(warning);
     }
-    if config.dry_run {
+    if let Action::DryRun(_) = &config.action {
         let text = plan.dry_run(config.backend);
         return io::stdout()
             .write_all(text.as_bytes())

@@ -1,33 +1,58 @@
-//! What a run shall bring about: settings and the pod's addresses → the wanted rules of each family.
+//! What a run shall bring about: settings and what the pod has → the wanted rules of each family.
 
 use std::{
     fmt::{self, Write},
-    net::Ipv6Addr,
+    net::{IpAddr, Ipv6Addr},
 };
+
+use fairlead_api::{ports, values::Selection};
 
 use crate::{
     Backend, Config, Ipv6,
-    installed::Installed,
-    program::{self, Tool},
-    restore,
-    rules::{self, Family, PASSTHROUGH_IPV6},
-    ruleset::Ruleset,
+    config::{Dns, Mode, NameServers},
+    iptables::{
+        installed::{Installed, Ruleset},
+        program::{self, Tool},
+        restore,
+    },
+    rules::{self, Family, PASSTHROUGH_IPV6, Rule},
 };
+
+/// What the network namespace has, as far as the rules depend on it.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Surroundings {
+    /// Its IPv6 addresses.
+    pub ipv6_addresses: Vec<Ipv6Addr>,
+    /// The name servers that its resolver asks; read only where they matter.
+    pub name_servers: Vec<IpAddr>,
+}
 
 /// The wanted state of the pod.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Plan {
     /// The rules of each family that is redirected.
-    pub families: Vec<(Family, Ruleset)>,
+    pub families: Vec<(Family, Vec<Rule>)>,
+    /// The mark and the routing table by which captured packets stay in the pod.
+    pub policy_route: Option<PolicyRoute>,
     /// Whether the proxy's IPv6 source address must be added.
     pub adds_address: bool,
     /// What the settings ask for and the pod cannot have; worth a warning.
     pub warnings: Vec<String>,
 }
 
+/// By which packets of a mark are routed.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct PolicyRoute {
+    /// The mark.
+    pub mark: u32,
+    /// The routing table.
+    pub table: u32,
+}
+
 impl Plan {
-    /// Decides what a pod with these IPv6 addresses needs.
-    pub fn new(config: &Config, addresses: &[Ipv6Addr]) -> Self {
+    /// Decides what a pod with these surroundings needs.
+    pub fn new(config: &Config, surroundings: &Surroundings) -> Self {
+        let addresses = &surroundings.ipv6_addresses;
         let ipv6 = match config.ipv6 {
             Ipv6::On => true,
             Ipv6::Off => false,
@@ -38,33 +63,44 @@ impl Plan {
         } else {
             &[Family::Ipv4]
         };
-        let wanted = |family: &Family| {
-            let rules = rules::rules(&config.redirect, *family);
-            (*family, Ruleset::from_rules(&rules))
-        };
         let unused = config
             .redirect
             .cidrs()
             .filter(|cidr| !ipv6 && cidr.addr().is_ipv6());
+        let mut warnings: Vec<String> = unused
+            .map(|cidr| format!("{cidr} is not used: the pod has no IPv6"))
+            .collect();
+        let mut redirect = config.redirect.clone();
+        redirect.dns = dns(config.name_servers.as_ref(), surroundings, &mut warnings);
         Self {
-            families: families.iter().map(wanted).collect(),
-            adds_address: ipv6 && !addresses.contains(&PASSTHROUGH_IPV6),
-            warnings: unused
-                .map(|cidr| format!("{cidr} is not used: the pod has no IPv6"))
+            families: families
+                .iter()
+                .map(|family| (*family, rules::rules(&redirect, *family)))
                 .collect(),
+            policy_route: match redirect.mode {
+                Mode::Tproxy { mark, table } => Some(PolicyRoute { mark, table }),
+                Mode::Redirect => None,
+            },
+            adds_address: ipv6 && !addresses.contains(&PASSTHROUGH_IPV6),
+            warnings,
         }
     }
 
     /// The plan for an empty namespace as text, with the program that would take it.
     pub fn dry_run(&self, backend: Option<Backend>) -> String {
         let mut text = String::new();
-        for (family, wanted) in &self.families {
+        for (family, rules) in &self.families {
             let tool = Tool::new(*family, backend.unwrap_or(Backend::Nft));
-            let restore = restore::transition(&Installed::default(), wanted).unwrap_or_default();
+            let wanted = Ruleset::new(rules.clone());
+            let restore = restore::transition(&Installed::default(), &wanted, false);
             let arguments = program::RESTORE_ARGUMENTS.join(" ");
             put(
                 &mut text,
-                format_args!("# {} {arguments}\n{restore}", tool.restore()),
+                format_args!(
+                    "# {} {arguments}\n{}",
+                    tool.restore(),
+                    restore.unwrap_or_default()
+                ),
             );
         }
         if self.adds_address {
@@ -73,8 +109,44 @@ impl Plan {
                 format_args!("# address {PASSTHROUGH_IPV6}/128 on lo\n"),
             );
         }
+        if let Some(PolicyRoute { mark, table }) = self.policy_route {
+            for (family, _) in &self.families {
+                let family = family.name();
+                put(
+                    &mut text,
+                    format_args!(
+                        "# {family} policy rule fwmark {mark:#x} lookup {table}, \
+                         and route local default dev lo table {table}\n"
+                    ),
+                );
+            }
+        }
         text
     }
+}
+
+fn dns(
+    name_servers: Option<&NameServers>,
+    surroundings: &Surroundings,
+    warnings: &mut Vec<String>,
+) -> Option<Dns> {
+    let servers = match name_servers? {
+        NameServers::All => Selection::All,
+        NameServers::Listed(servers) => Selection::Only(servers.clone()),
+        NameServers::System if surroundings.name_servers.is_empty() => {
+            warnings.push(
+                "DNS is not redirected: /etc/resolv.conf names no server; name one by \
+                 --dns-server, or redirect questions to any by --capture-all-dns"
+                    .to_owned(),
+            );
+            return None;
+        }
+        NameServers::System => Selection::Only(surroundings.name_servers.clone()),
+    };
+    Some(Dns {
+        port: ports::DNS,
+        servers,
+    })
 }
 
 fn put(text: &mut String, part: fmt::Arguments<'_>) {

@@ -6,7 +6,7 @@ use crate::{
     Backend,
     address::AddressError,
     capability::Capability,
-    program::{Complaint, LOCK_SECONDS, Tool},
+    iptables::program::{Complaint, LOCK_SECONDS, Tool},
     turn::TurnError,
 };
 
@@ -134,7 +134,7 @@ impl ApplyError {
             Complaint::Unsupported => Self::Unsupported {
                 program,
                 modules: match tool.backend {
-                    Backend::Nft => {
+                    Backend::Native | Backend::Nft => {
                         "nf_tables, nft_compat, nft_chain_nat, xt_REDIRECT and xt_owner"
                     }
                     Backend::Legacy | Backend::Plain => {

@@ -1,15 +1,21 @@
 //! Flags → settings.
 
-use std::fmt;
+use std::{fmt, net::IpAddr, path::PathBuf, time::Duration};
 
 use fairlead_api::{
     ports,
     values::{self, Selection},
 };
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net};
 
-use super::{Backend, Config, Faults, Ipv6, Redirect, Verbosity, faults::Fault};
-use crate::Flags;
+use super::{
+    Action, Backend, Config, Faults, Ipv6, Mode, NameServers, Redirect, Validation, Verbosity,
+    faults::Fault,
+};
+use crate::{
+    Flags,
+    rules::{Ports, SELF_CALL_MARK},
+};
 
 impl Config {
     /// Reads the flags.
@@ -23,24 +29,25 @@ impl Config {
         if ipv6 == Some(Ipv6::Off) {
             refuse_ipv6_cidrs(&mut faults, flags, &redirect);
         }
+        let backend = backend_of(&mut faults, flags);
+        let validation = validation(&mut faults, flags);
+        let verbosity = read(
+            &mut faults,
+            "log_output_level",
+            &flags.log_output_level,
+            verbosity,
+        );
         let config = Self {
+            name_servers: name_servers(&mut faults, flags),
             redirect,
             ipv6: ipv6.unwrap_or(Ipv6::Auto),
-            backend: read(
-                &mut faults,
-                "force-iptables-binary",
-                &flags.force_iptables_binary,
-                backend,
-            )
-            .flatten(),
-            dry_run: flags.dry_run,
-            verbosity: read(
-                &mut faults,
-                "log_output_level",
-                &flags.log_output_level,
-                verbosity,
-            )
-            .unwrap_or(Verbosity::Info),
+            backend,
+            network_namespace: path(&flags.network_namespace),
+            node_agent: is_set(flags.cni_mode),
+            action: action(&mut faults, flags),
+            force: is_set(flags.force_apply),
+            validation,
+            verbosity: verbosity.unwrap_or(Verbosity::Info),
         };
         if faults.is_empty() {
             Ok(config)
@@ -50,15 +57,87 @@ impl Config {
     }
 }
 
+fn is_set(flag: Option<bool>) -> bool {
+    flag.unwrap_or(false)
+}
+
+fn path(text: &str) -> Option<PathBuf> {
+    (!text.is_empty()).then(|| text.into())
+}
+
+/// A dry run changes nothing, whatever else is asked for.
+fn action(faults: &mut Vec<Fault>, flags: &Flags) -> Action {
+    let (dry, clean_up) = (is_set(flags.dry_run), is_set(flags.cleanup_only));
+    let skip = is_set(flags.skip_rule_apply);
+    if clean_up && skip {
+        faults.push(Fault {
+            flag: "cleanup-only",
+            value: "true".to_owned(),
+            reason: "it is accepted only without --skip-rule-apply".to_owned(),
+        });
+    }
+    match (dry, clean_up, skip) {
+        (true, ..) => Action::DryRun(path(&flags.dry_run_file_path)),
+        (_, true, _) => Action::CleanUp,
+        (.., true) => Action::Skip,
+        _ => Action::Apply,
+    }
+}
+
+fn backend_of(faults: &mut Vec<Fault>, flags: &Flags) -> Option<Backend> {
+    let flag = "force-iptables-binary";
+    let binary = read(faults, flag, &flags.force_iptables_binary, backend).flatten();
+    match (is_set(flags.native_nftables), binary) {
+        (true, Some(_)) => {
+            faults.push(Fault {
+                flag,
+                value: flags.force_iptables_binary.clone(),
+                reason: "nothing is accepted with --native-nftables".to_owned(),
+            });
+            None
+        }
+        (true, None) => Some(Backend::Native),
+        (false, binary) => binary,
+    }
+}
+
+fn validation(faults: &mut Vec<Fault>, flags: &Flags) -> Option<Validation> {
+    let probe_port = read(
+        faults,
+        "iptables-probe-port",
+        &flags.iptables_probe_port,
+        |text| port(text, PROBE_PORT),
+    );
+    let timeout = read(faults, "probe-timeout", &flags.probe_timeout, duration);
+    let validation = Validation {
+        probe_port: probe_port?,
+        timeout: timeout?,
+    };
+    is_set(flags.run_validation).then_some(validation)
+}
+
+fn name_servers(faults: &mut Vec<Fault>, flags: &Flags) -> Option<NameServers> {
+    let mut listed = Vec::new();
+    for text in flags.dns_servers.iter().filter(|text| !text.is_empty()) {
+        listed.extend(read(faults, "dns-server", text, |text| {
+            text.parse::<IpAddr>()
+                .map_err(|_| "an IP address such as 10.96.0.10 is accepted")
+        }));
+    }
+    if !Flags::switch(flags.redirect_dns, flags.istio_meta_dns_capture) {
+        return None;
+    }
+    Some(if is_set(flags.capture_all_dns) {
+        NameServers::All
+    } else if listed.is_empty() {
+        NameServers::System
+    } else {
+        NameServers::Listed(distinct(listed))
+    })
+}
+
 /// Reads what the rules depend on; a value that is wrong leaves a fault and any other value.
 fn redirect(faults: &mut Vec<Fault>, flags: &Flags) -> Redirect {
-    let mode_flag = "istio-inbound-interception-mode";
-    read(
-        faults,
-        mode_flag,
-        &flags.istio_inbound_interception_mode,
-        mode,
-    );
     let uids = read(faults, "proxy-uid", &flags.proxy_uid, ids).unwrap_or_default();
     let gids = read(faults, "proxy-gid", &flags.proxy_gid, ids).unwrap_or_default();
     let proxy_uids = if uids.is_empty() {
@@ -76,19 +155,17 @@ fn redirect(faults: &mut Vec<Fault>, flags: &Flags) -> Redirect {
         read(faults, flag, text, |text| port(text, default)).unwrap_or_default()
     };
     let outbound_port = port("envoy-port", &flags.envoy_port, ports::OUTBOUND);
-    let inbound_port = port(
-        "inbound-capture-port",
-        &flags.inbound_capture_port,
-        ports::INBOUND,
-    );
-    let tunnel_port = port(
-        "inbound-tunnel-port",
-        &flags.inbound_tunnel_port,
-        ports::TUNNEL,
-    );
+    let inbound_port = port(INBOUND_PORT, &flags.inbound_capture_port, ports::INBOUND);
+    let tunnel_port = port(TUNNEL_PORT, &flags.inbound_tunnel_port, ports::TUNNEL);
+    let places = [
+        ("envoy-port", outbound_port),
+        (INBOUND_PORT, inbound_port),
+        (TUNNEL_PORT, tunnel_port),
+    ];
+    refuse_shared_ports(faults, places);
 
     let mut port_list = |flag, text: &str| {
-        let ports = read(faults, flag, text, values::parse_ports);
+        let ports = read(faults, flag, text, port_ranges);
         distinct(ports.unwrap_or_default())
     };
     let excluded_inbound_ports = port_list(
@@ -105,7 +182,7 @@ fn redirect(faults: &mut Vec<Fault>, flags: &Flags) -> Redirect {
         faults,
         "istio-inbound-ports",
         &flags.istio_inbound_ports,
-        |text| values::parse_selection(text, values::parse_ports),
+        |text| values::parse_selection(text, port_ranges),
     );
     let outbound_cidrs = read(faults, INCLUDED_CIDRS, &flags.istio_service_cidr, |text| {
         values::parse_selection(text, values::parse_cidrs)
@@ -116,25 +193,102 @@ fn redirect(faults: &mut Vec<Fault>, flags: &Flags) -> Redirect {
         &flags.istio_service_exclude_cidr,
         values::parse_cidrs,
     );
+    let groups = read(
+        faults,
+        "istio-outbound-owner-groups",
+        &flags.istio_outbound_owner_groups,
+        groups,
+    );
+    let excluded_groups = read(
+        faults,
+        "istio-outbound-owner-groups-exclude",
+        &flags.istio_outbound_owner_groups_exclude,
+        ids,
+    );
+    let loopback_cidr = read(
+        faults,
+        "istio-outbound-ipv4-loopback-cidr",
+        &flags.istio_outbound_ipv4_loopback_cidr,
+        loopback_cidr,
+    );
+    let mut interfaces = |flag, text: &str| {
+        let names = read(faults, flag, text, interfaces);
+        distinct(names.unwrap_or_default())
+    };
+    let excluded_interfaces =
+        interfaces("istio-exclude-interfaces", &flags.istio_exclude_interfaces);
+    let virtual_interfaces = interfaces("kube-virt-interfaces", &flags.kube_virt_interfaces);
     Redirect {
         outbound_port,
         inbound_port,
         tunnel_port,
         proxy_uids,
         proxy_gids,
+        mode: mode_of(faults, flags),
         inbound_ports: selection(inbound_ports, distinct),
         excluded_inbound_ports,
         outbound_cidrs: selection(outbound_cidrs, networks),
         excluded_outbound_cidrs: networks(excluded_outbound_cidrs.unwrap_or_default()),
         outbound_ports,
         excluded_outbound_ports,
+        owner_groups: selection(groups, distinct),
+        excluded_owner_groups: excluded_groups.unwrap_or_default(),
+        loopback_cidr: loopback_cidr.unwrap_or_default(),
+        excluded_interfaces,
+        virtual_interfaces,
+        dns: None,
+        drop_invalid: Flags::switch(flags.drop_invalid, flags.invalid_drop),
     }
 }
 
 /// The proxy's user where none is given: the one that Istio's images have, too.
 const DEFAULT_PROXY_ID: u32 = 1337;
+const PROBE_PORT: u16 = 15002;
+const MOST_GROUPS: usize = 64;
+const INBOUND_PORT: &str = "inbound-capture-port";
+const TUNNEL_PORT: &str = "inbound-tunnel-port";
 const INCLUDED_CIDRS: &str = "istio-service-cidr";
 const EXCLUDED_CIDRS: &str = "istio-service-exclude-cidr";
+
+/// A connection cannot go to two listeners.
+fn refuse_shared_ports(faults: &mut Vec<Fault>, places: [(&'static str, u16); 3]) {
+    for (index, (flag, port)) in places.iter().enumerate().skip(1) {
+        let earlier = places[..index].iter().find(|(_, other)| other == port);
+        // A port that is wrong was read as 0, and has its fault.
+        if let Some((other, _)) = earlier.filter(|_| *port > 0) {
+            faults.push(Fault {
+                flag,
+                value: port.to_string(),
+                reason: format!("a port other than that of --{other} is accepted"),
+            });
+        }
+    }
+}
+
+fn mode_of(faults: &mut Vec<Fault>, flags: &Flags) -> Mode {
+    let mark = read(
+        faults,
+        "istio-inbound-tproxy-mark",
+        &flags.istio_inbound_tproxy_mark,
+        mark,
+    );
+    let table = read(
+        faults,
+        "istio-inbound-tproxy-route-table",
+        &flags.istio_inbound_tproxy_route_table,
+        routing_table,
+    );
+    let mode = read(
+        faults,
+        "istio-inbound-interception-mode",
+        &flags.istio_inbound_interception_mode,
+        mode,
+    );
+    match (mode, mark, table) {
+        (Some(true), Some(mark), Some(table)) => Mode::Tproxy { mark, table },
+        _ => Mode::Redirect,
+    }
+}
 
 fn read<T, E: fmt::Display>(
     faults: &mut Vec<Fault>,
@@ -198,10 +352,94 @@ fn ids(text: &str) -> Result<Vec<u32>, &'static str> {
         .ok_or("a comma list of numeric ids without spaces is accepted")
 }
 
-fn mode(text: &str) -> Result<(), &'static str> {
+/// Whether TPROXY is asked for.
+fn mode(text: &str) -> Result<bool, &'static str> {
     match text {
-        "" | "REDIRECT" => Ok(()),
-        _ => Err("REDIRECT is accepted"),
+        "" | "REDIRECT" => Ok(false),
+        "TPROXY" => Ok(true),
+        _ => Err("REDIRECT or TPROXY is accepted"),
+    }
+}
+
+/// Our own mark of self-calls would be taken for it.
+fn mark(text: &str) -> Result<u32, String> {
+    match text.parse() {
+        _ if text.is_empty() => Ok(1337),
+        Ok(mark) if mark != 0 && mark != SELF_CALL_MARK => Ok(mark),
+        _ => Err(format!(
+            "a number from 1 to 4294967295 other than {SELF_CALL_MARK} is accepted"
+        )),
+    }
+}
+
+/// The kernel's own tables are 253 to 255, and 0 is none.
+fn routing_table(text: &str) -> Result<u32, &'static str> {
+    match text.parse() {
+        _ if text.is_empty() => Ok(133),
+        Ok(0 | 253..=255) | Err(_) => {
+            Err("a number from 1 to 4294967295 other than 253, 254 and 255 is accepted")
+        }
+        Ok(table) => Ok(table),
+    }
+}
+
+fn port_ranges(text: &str) -> Result<Vec<Ports>, values::ValueError> {
+    values::parse_list(
+        text,
+        "ports from 1 to 65535 and ranges such as 8000-8010",
+        |item| {
+            let (first, last) = item.split_once(['-', ':']).unwrap_or((item, item));
+            let number = |text: &str| text.parse().ok().filter(|port| *port > 0);
+            let ports = Ports {
+                first: number(first)?,
+                last: number(last)?,
+            };
+            (ports.first <= ports.last).then_some(ports)
+        },
+    )
+}
+
+fn groups(text: &str) -> Result<Selection<u32>, String> {
+    if text == "*" {
+        return Ok(Selection::All);
+    }
+    match ids(text) {
+        Ok(groups) if groups.len() <= MOST_GROUPS => Ok(Selection::Only(groups)),
+        Ok(groups) => Err(format!(
+            "at most {MOST_GROUPS} groups are accepted, not {}",
+            groups.len()
+        )),
+        Err(reason) => Err(format!("{reason}; or * for all")),
+    }
+}
+
+fn loopback_cidr(text: &str) -> Result<Ipv4Net, &'static str> {
+    let localhost = Ipv4Net::from(std::net::Ipv4Addr::LOCALHOST);
+    match text.parse::<Ipv4Net>() {
+        _ if text.is_empty() => Ok(localhost),
+        Ok(cidr) if cidr.addr().is_loopback() && cidr.prefix_len() >= 8 => Ok(cidr.trunc()),
+        _ => Err("an IPv4 CIDR within 127.0.0.0/8 is accepted"),
+    }
+}
+
+/// Names as the kernel allows them (`dev_valid_name`); iptables would take a + at the end for any rest.
+fn interfaces(text: &str) -> Result<Vec<String>, values::ValueError> {
+    values::parse_list(text, "interface names of at most 15 characters", |item| {
+        let valid = item.len() <= 15
+            && item
+                .bytes()
+                .all(|byte| byte.is_ascii_graphic() && !b"/:\"\\'+*!".contains(&byte))
+            && !item.starts_with('-')
+            && !matches!(item, "." | "..");
+        valid.then(|| item.to_owned())
+    })
+}
+
+fn duration(text: &str) -> Result<Duration, &'static str> {
+    match humantime::parse_duration(text) {
+        _ if text.is_empty() => Ok(Duration::from_secs(5)),
+        Ok(duration) if !duration.is_zero() => Ok(duration),
+        _ => Err("a duration such as 5s or 500ms is accepted"),
     }
 }
 

@@ -1,8 +1,8 @@
 use clap::Parser;
 use fairlead_api::values::Selection;
 
-use super::{Backend, Config, Ipv6, Verbosity};
-use crate::Flags;
+use super::{Action, Backend, Config, Ipv6, NameServers, Verbosity};
+use crate::{Flags, rules::Ports};
 
 fn config(arguments: &[&str]) -> Result<Config, String> {
     let flags = Flags::try_parse_from([&["fairlead-init"], arguments].concat()).unwrap();
@@ -37,7 +37,7 @@ fn defaults_are_istios() {
     assert_eq!(config.ipv6, Ipv6::Auto);
     assert_eq!(config.backend, None);
     assert_eq!(config.verbosity, Verbosity::Info);
-    assert!(!config.dry_run);
+    assert_eq!(config.action, Action::Apply);
 }
 
 #[test]
@@ -119,8 +119,11 @@ fn the_log_level_is_the_default_scopes() {
 fn each_wrong_value_says_what_is_accepted() {
     let port = "a port from 1 to 65535 is accepted";
     let ids = "a comma list of numeric ids without spaces is accepted";
-    let ports = "a comma list of ports from 1 to 65535 without spaces is accepted";
+    let ports = "a comma list of ports from 1 to 65535 and ranges such as 8000-8010 without spaces \
+                 is accepted";
     let cidrs = "a comma list of CIDRs such as 10.0.0.0/8 or fd00::/64 without spaces is accepted";
+    let interfaces = "a comma list of interface names of at most 15 characters without spaces is \
+                      accepted";
     for (arguments, expected) in [
         (["-p", "70000"], format!("--envoy-port '70000': {port}")),
         (["-z", "0"], format!("--inbound-capture-port '0': {port}")),
@@ -131,8 +134,8 @@ fn each_wrong_value_says_what_is_accepted() {
             format!("--proxy-gid '4294967295': {ids}"),
         ),
         (
-            ["-m", "TPROXY"],
-            "--istio-inbound-interception-mode 'TPROXY': REDIRECT is accepted".to_owned(),
+            ["-m", "tproxy"],
+            "--istio-inbound-interception-mode 'tproxy': REDIRECT or TPROXY is accepted".to_owned(),
         ),
         (
             ["-b", "80,70000"],
@@ -143,8 +146,8 @@ fn each_wrong_value_says_what_is_accepted() {
             format!("--istio-local-exclude-ports '*': '*' is wrong: {ports}"),
         ),
         (
-            ["-q", "80-90"],
-            format!("--istio-outbound-ports '80-90': '80-90' is wrong: {ports}"),
+            ["-q", "90-80"],
+            format!("--istio-outbound-ports '90-80': '90-80' is wrong: {ports}"),
         ),
         (
             ["-o", "1, 2"],
@@ -165,6 +168,63 @@ fn each_wrong_value_says_what_is_accepted() {
             "--ipv6 'yes': auto, on or off is accepted".to_owned(),
         ),
         (
+            ["-t", "1338"],
+            "--istio-inbound-tproxy-mark '1338': a number from 1 to 4294967295 other than 1338 is \
+             accepted"
+                .to_owned(),
+        ),
+        (
+            ["-r", "254"],
+            "--istio-inbound-tproxy-route-table '254': a number from 1 to 4294967295 other than \
+             253, 254 and 255 is accepted"
+                .to_owned(),
+        ),
+        (
+            ["-c", "eth0,a/b"],
+            format!("--istio-exclude-interfaces 'eth0,a/b': 'a/b' is wrong: {interfaces}"),
+        ),
+        (
+            ["-k", "vm+"],
+            format!("--kube-virt-interfaces 'vm+': 'vm+' is wrong: {interfaces}"),
+        ),
+        (
+            ["--istio-outbound-owner-groups", "java"],
+            format!("--istio-outbound-owner-groups 'java': {ids}; or * for all"),
+        ),
+        (
+            ["--istio-outbound-owner-groups-exclude", "*"],
+            format!("--istio-outbound-owner-groups-exclude '*': {ids}"),
+        ),
+        (
+            ["--istio-outbound-ipv4-loopback-cidr", "10.0.0.0/8"],
+            "--istio-outbound-ipv4-loopback-cidr '10.0.0.0/8': an IPv4 CIDR within 127.0.0.0/8 is \
+             accepted"
+                .to_owned(),
+        ),
+        (
+            ["--istio-outbound-ipv4-loopback-cidr", "127.0.0.0/7"],
+            "--istio-outbound-ipv4-loopback-cidr '127.0.0.0/7': an IPv4 CIDR within 127.0.0.0/8 \
+             is accepted"
+                .to_owned(),
+        ),
+        (
+            ["--dns-server", "dns.example"],
+            "--dns-server 'dns.example': an IP address such as 10.96.0.10 is accepted".to_owned(),
+        ),
+        (
+            ["--iptables-probe-port", "0"],
+            format!("--iptables-probe-port '0': {port}"),
+        ),
+        (
+            ["--probe-timeout", "5"],
+            "--probe-timeout '5': a duration such as 5s or 500ms is accepted".to_owned(),
+        ),
+        (
+            ["-z", "15001"],
+            "--inbound-capture-port '15001': a port other than that of --envoy-port is accepted"
+                .to_owned(),
+        ),
+        (
             ["--force-iptables-binary", "nftables"],
             "--force-iptables-binary 'nftables': legacy or nft is accepted".to_owned(),
         ),
@@ -177,6 +237,80 @@ fn each_wrong_value_says_what_is_accepted() {
     ] {
         check_fault(&arguments, &expected);
     }
+}
+
+#[test]
+fn more_groups_than_the_kernel_matches_are_refused() {
+    let groups: Vec<String> = (1..=65).map(|gid| gid.to_string()).collect();
+    let groups = groups.join(",");
+    check_fault(
+        &["--istio-outbound-owner-groups", &groups],
+        &format!(
+            "--istio-outbound-owner-groups '{groups}': at most 64 groups are accepted, not 65"
+        ),
+    );
+}
+
+#[test]
+fn what_cannot_be_had_together_is_refused() {
+    check_fault(
+        &["--native-nftables", "--force-iptables-binary", "nft"],
+        "--force-iptables-binary 'nft': nothing is accepted with --native-nftables",
+    );
+    check_fault(
+        &["--cleanup-only", "--skip-rule-apply"],
+        "--cleanup-only 'true': it is accepted only without --skip-rule-apply",
+    );
+}
+
+#[test]
+fn port_lists_take_ranges() {
+    let ports = |first, last| Ports { first, last };
+    let redirect = config(&["-o", "80,8000-8010,9000:9001,80"])
+        .unwrap()
+        .redirect;
+    assert_eq!(
+        redirect.excluded_outbound_ports,
+        [ports(80, 80), ports(8000, 8010), ports(9000, 9001)]
+    );
+}
+
+#[test]
+fn a_switch_may_be_given_a_value() {
+    let action = |arguments: &[&str]| config(arguments).unwrap().action;
+    assert_eq!(action(&["--dry-run=false"]), Action::Apply);
+    assert_eq!(action(&["--cleanup-only"]), Action::CleanUp);
+    assert_eq!(action(&["--skip-rule-apply=true"]), Action::Skip);
+    // A dry run changes nothing, whatever else is asked for.
+    assert_eq!(
+        action(&["-n", "--cleanup-only", "--dry-run-file-path=/f"]),
+        Action::DryRun(Some("/f".into()))
+    );
+}
+
+#[test]
+fn name_servers_are_those_of_the_system_unless_given() {
+    let servers = |arguments: &[&str]| config(arguments).unwrap().name_servers;
+    assert_eq!(
+        servers(&["--capture-all-dns", "--dns-server=10.0.0.1"]),
+        None
+    );
+    assert_eq!(servers(&["--redirect-dns"]), Some(NameServers::System));
+    assert_eq!(
+        servers(&["--redirect-dns", "--capture-all-dns"]),
+        Some(NameServers::All)
+    );
+    assert_eq!(
+        servers(&[
+            "--redirect-dns",
+            "--dns-server=10.0.0.1,fd00::1",
+            "--dns-server=10.0.0.1"
+        ]),
+        Some(NameServers::Listed(vec![
+            "10.0.0.1".parse().unwrap(),
+            "fd00::1".parse().unwrap()
+        ]))
+    );
 }
 
 #[test]

@@ -4,7 +4,10 @@ use std::{env, fs, path::Path};
 
 use clap::Parser;
 
-use crate::{Config, Flags, plan::Plan};
+use crate::{
+    Config, Flags,
+    plan::{Plan, Surroundings},
+};
 
 /// What the webhook gives the init container of a pod without annotations.
 const INJECTED: &[&str] = &[
@@ -30,7 +33,7 @@ const INJECTED: &[&str] = &[
 fn check(name: &str, arguments: &[&str]) {
     let flags = [&["fairlead-init", "--ipv6", "on"], arguments].concat();
     let config = Config::from_flags(&Flags::try_parse_from(flags).unwrap()).unwrap();
-    let found = Plan::new(&config, &[]).dry_run(config.backend);
+    let found = Plan::new(&config, &Surroundings::default()).dry_run(config.backend);
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/golden/{name}.rules"));
     if env::var_os("UPDATE_GOLDEN").is_some() {
         fs::write(&path, &found).unwrap();

@@ -8,9 +8,6 @@ pub const LOCK_SECONDS: u32 = 5;
 /// What every restore is given: keep foreign rules, and wait for the lock (nft has none).
 pub const RESTORE_ARGUMENTS: [&str; 2] = ["--noflush", "--wait=5"];
 
-/// What every save is given: the one table that we write.
-pub const SAVE_ARGUMENTS: [&str; 2] = ["-t", "nat"];
-
 /// The programs for one family and backend.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Tool {
@@ -29,6 +26,7 @@ impl Tool {
     /// The program that prints the rules.
     pub fn save(self) -> &'static str {
         match (self.family, self.backend) {
+            (_, Backend::Native) => "nft",
             (Family::Ipv4, Backend::Nft) => "iptables-nft-save",
             (Family::Ipv4, Backend::Legacy) => "iptables-legacy-save",
             (Family::Ipv4, Backend::Plain) => "iptables-save",
@@ -41,6 +39,7 @@ impl Tool {
     /// The program that changes the rules, in one commit.
     pub fn restore(self) -> &'static str {
         match (self.family, self.backend) {
+            (_, Backend::Native) => "nft",
             (Family::Ipv4, Backend::Nft) => "iptables-nft-restore",
             (Family::Ipv4, Backend::Legacy) => "iptables-legacy-restore",
             (Family::Ipv4, Backend::Plain) => "iptables-restore",

@@ -1,0 +1,11 @@
+//! Rules by the programs of iptables, in the nft variant and in the legacy one.
+//!
+//! - [`text`]: a rule as the words of `iptables-save`, and back
+//! - [`installed`]: what a save says of a network namespace
+//! - [`restore`]: from what is installed to what is wanted
+//! - [`program`]: the programs, and what their complaints mean
+
+pub mod installed;
+pub mod program;
+pub mod restore;
+pub mod text;

@@ -213,7 +213,7 @@ fn read(tool: Tool, log: &Log) -> Result<Installed, ApplyError> {
     if tool.backend == Backend::Legacy {
         require(Capability::NetRaw)?;
     }
-    if tool.backend == Backend::Nft && netlink::lacks_nat_table(tool.family) {
+    if tool.backend == Backend::Nft && netlink::lacks_table(tool.family.into(), "nat") {
         log.debug(format_args!("{}: nft: no nat table", tool.family.name()));
         return Ok(Installed::default());
     }

@@ -124,10 +124,30 @@ fn refusal(answer: &[u8]) -> io::Result<()> {
     }
 }
 
-/// Whether nf_tables certainly has no nat table for the family. It then holds no rules, and no
-/// program need be run to read them: that is how each new pod begins.
-pub(crate) fn lacks_nat_table(family: Family) -> bool {
-    let answer = exchange(NETLINK_NETFILTER, &nat_table_request(family));
+/// Whose packets a table of nf_tables sees (`NFPROTO_*` of linux/netfilter.h).
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum NfProto {
+    /// Both families'.
+    Inet = 1,
+    /// IPv4's.
+    Ipv4 = 2,
+    /// IPv6's.
+    Ipv6 = 10,
+}
+
+impl From<Family> for NfProto {
+    fn from(family: Family) -> Self {
+        match family {
+            Family::Ipv4 => Self::Ipv4,
+            Family::Ipv6 => Self::Ipv6,
+        }
+    }
+}
+
+/// Whether nf_tables certainly has no table of this name. It then holds no rules, and no program
+/// need be run to read them: that is how each new pod begins.
+pub(crate) fn lacks_table(family: NfProto, name: &str) -> bool {
+    let answer = exchange(NETLINK_NETFILTER, &table_request(family, name));
     answer.is_ok_and(|answer| error_of(&answer) == Some(-Errno::NOENT.raw_os_error()))
 }
 
@@ -145,25 +165,27 @@ fn connect(protocol: isize) -> io::Result<Socket> {
     Ok(socket)
 }
 
-/// `NFT_MSG_GETTABLE` for the table `nat`, as linux/netfilter/nf_tables.h lays it out.
-fn nat_table_request(family: Family) -> [u8; 28] {
+/// `NFT_MSG_GETTABLE` for one table, as linux/netfilter/nf_tables.h lays it out.
+fn table_request(family: NfProto, name: &str) -> Vec<u8> {
     const SUBSYSTEM_NF_TABLES: u16 = 10;
     const GET_TABLE: u16 = 1;
-    const FLAG_REQUEST: u16 = 1;
     const ATTRIBUTE_NAME: u16 = 1;
-    let protocol_family: u8 = match family {
-        Family::Ipv4 => 2,
-        Family::Ipv6 => 10,
-    };
-    let mut request = [0; 28];
-    request[0..4].copy_from_slice(&28_u32.to_ne_bytes());
+    // The header, netfilter's own, and the header of the attribute.
+    const HEADERS: usize = 16 + 4 + 4;
+    let mut request = vec![0; HEADERS];
     request[4..6].copy_from_slice(&(SUBSYSTEM_NF_TABLES << 8 | GET_TABLE).to_ne_bytes());
-    request[6..8].copy_from_slice(&FLAG_REQUEST.to_ne_bytes());
+    request[6..8].copy_from_slice(&NLM_F_REQUEST.to_ne_bytes());
     // Sequence and port of the header, version and resource of netfilter's stay 0.
-    request[16] = protocol_family;
-    request[20..22].copy_from_slice(&8_u16.to_ne_bytes());
+    request[16] = family as u8;
     request[22..24].copy_from_slice(&ATTRIBUTE_NAME.to_ne_bytes());
-    request[24..28].copy_from_slice(b"nat\0");
+    request.extend(name.as_bytes());
+    request.push(0);
+    let length = |bytes: usize| u16::try_from(bytes).unwrap_or(u16::MAX);
+    let attribute = length(request.len() - 20);
+    request[20..22].copy_from_slice(&attribute.to_ne_bytes());
+    request.resize(request.len().next_multiple_of(4), 0);
+    let whole = u32::from(length(request.len()));
+    request[0..4].copy_from_slice(&whole.to_ne_bytes());
     request
 }
 

@@ -23,6 +23,7 @@
 //! Everything is removed on drop; what a killed run left behind is removed by the next one.
 
 mod arrivals;
+mod datagrams;
 mod leftovers;
 mod process;
 
@@ -46,6 +47,7 @@ use rustix::{
 
 pub use self::{
     arrivals::{Arrival, Arrivals, original_destination},
+    datagrams::{Datagram, Datagrams, ask},
     process::Process,
 };
 

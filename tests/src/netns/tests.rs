@@ -5,7 +5,7 @@ use std::{
     process::Command,
 };
 
-use super::{Arrivals, DIRECTORY, Namespace, User, leftovers};
+use super::{Arrivals, DIRECTORY, Datagrams, Namespace, User, ask, leftovers};
 use crate::wait;
 
 #[test]
@@ -30,6 +30,28 @@ fn a_cable_carries_both_families() {
         let mut received = [0; 4];
         arrival.stream.read_exact(&mut received).expect("receive");
         assert_eq!(&received, b"ping");
+    }
+}
+
+#[test]
+#[ignore = "needs root"]
+fn a_question_by_udp_is_answered_and_its_port_free_again() {
+    let namespace = Namespace::new();
+    for address in ["127.0.0.1:53", "[::1]:53"] {
+        for answer in [b"first", &b"again"[..]] {
+            wait::until("the port to be free", || {
+                let probe = namespace.run(|| std::net::UdpSocket::bind(address));
+                probe.ok().map(drop)
+            });
+            let server = Datagrams::answer(&namespace, address, answer);
+            let destination = address.parse().expect("address");
+            let asked = namespace.run_as(User::APPLICATION, || {
+                ask(None, destination, b"who", wait::DEADLINE)
+            });
+            assert_eq!(asked.expect("answer"), answer);
+            assert_eq!(server.next().payload, b"who");
+            assert!(server.is_empty());
+        }
     }
 }
 

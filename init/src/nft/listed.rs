@@ -1,6 +1,7 @@
 //! A ruleset as it was read: every table, chain and rule, whoever made it.
 
-use crate::rules::{Chain, Rule};
+use super::{FAMILY, chains, hook, table_name};
+use crate::rules::{Chain, Rule, Table};
 
 /// The tables of a ruleset, in the order of the listing.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -57,5 +58,52 @@ impl ListedTable {
     /// The chain of a name.
     pub fn chain(&self, name: &Chain) -> Option<&ListedChain> {
         self.chains.iter().find(|chain| chain.name == *name)
+    }
+}
+
+/// How many rules our tables hold.
+pub fn count(listed: &Listed) -> usize {
+    let tables = Table::ALL.into_iter();
+    let tables = tables.filter_map(|table| listed.table(FAMILY, table_name(table)));
+    tables
+        .flat_map(|table| &table.chains)
+        .map(|chain| chain.rules.len())
+        .sum()
+}
+
+/// Whether our tables hold the wanted rules and nothing else, so that nothing is to be done.
+///
+/// The rules are those that [`merge`](super::merge()) made.
+pub fn matches(listed: &Listed, wanted: &[Rule]) -> bool {
+    Table::ALL.into_iter().all(|table| {
+        let wanted_chains = chains(wanted, table);
+        match listed.table(FAMILY, table_name(table)) {
+            None => wanted_chains.is_empty(),
+            Some(found) => {
+                found.chains.len() == wanted_chains.len()
+                    && !wanted_chains.is_empty()
+                    && wanted_chains.iter().all(|chain| {
+                        let rules = wanted.iter();
+                        let rules =
+                            rules.filter(|rule| rule.table == table && rule.chain == **chain);
+                        found
+                            .chain(chain)
+                            .is_some_and(|found| found.holds(hook(table, chain).as_ref(), rules))
+                    })
+            }
+        }
+    })
+}
+
+impl ListedChain {
+    fn holds<'a>(&self, hook: Option<&Hook>, wanted: impl Iterator<Item = &'a Rule>) -> bool {
+        let wanted: Vec<&Rule> = wanted.collect();
+        self.hook.as_ref() == hook
+            && self.rules.len() == wanted.len()
+            && self
+                .rules
+                .iter()
+                .zip(wanted)
+                .all(|(found, rule)| found.means(rule))
     }
 }

@@ -3,6 +3,7 @@
 
 mod faults;
 mod network_namespace;
+mod nftables;
 mod packets;
 mod pod;
 mod policy_routes;

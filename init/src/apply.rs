@@ -1,119 +1,414 @@
 //! Brings the plan about: compare with what is installed, apply what differs, all or nothing.
 //!
-//! The only module that runs programs.
+//! The only module that runs programs. New rules stand before old ones go, whichever backend holds
+//! them, so that no connection slips through in between.
 
 mod error;
+mod native;
+mod run;
+mod survey;
 
-use std::{
-    env, fmt, fs,
-    io::{self, Write},
-    process::{Command, Stdio},
-};
-
-use rustix::fs::Access;
+use std::{fmt, process::Command};
 
 pub use self::error::ApplyError;
+use self::{
+    native::Native,
+    run::Programs,
+    survey::{Survey, require},
+};
 use crate::{
     Backend, Log, address,
     capability::{self, Capability},
     iptables::{
         installed::{Installed, Ruleset},
-        program::{Complaint, RESTORE_ARGUMENTS, Tool},
+        program::{RESTORE_ARGUMENTS, Tool},
         restore,
     },
-    netlink,
     plan::Plan,
+    policy_route::{self, RouteError},
     rules::Family,
     turn::Turn,
 };
 
-/// What became of one family.
+/// How to go about it.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Options {
+    /// The backend to use, whatever is found.
+    pub backend: Option<Backend>,
+    /// Apply what is installed already.
+    pub force: bool,
+    /// The lock of legacy iptables is one of the network namespace.
+    pub locks_namespace: bool,
+}
+
+/// What became of one family, or of one thing.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Report {
-    tool: Tool,
-    wanted: usize,
-    /// The rules of ours that stood there; `None` when they were right already.
-    replaced: Option<usize>,
+    subject: &'static str,
+    what: String,
 }
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { tool, wanted, .. } = self;
-        write!(f, "{}: {}: ", tool.family.name(), tool.backend)?;
-        match self.replaced {
-            None => write!(f, "{wanted} rules already installed"),
-            Some(0) => write!(f, "{wanted} rules installed"),
-            Some(replaced) => write!(
-                f,
-                "{wanted} rules installed in place of {replaced} that differed"
-            ),
-        }
+        write!(f, "{}: {}", self.subject, self.what)
     }
 }
 
 /// Applies the plan to the network namespace of this process.
 ///
 /// # Errors
-/// Says what is missing or who refused; whatever was changed before is then as it was.
-pub fn apply(plan: &Plan, forced: Option<Backend>, log: &Log) -> Result<Vec<Report>, ApplyError> {
+/// Says what is missing or who refused. Until the new rules stand, whatever was changed is then as
+/// it was; once they stand, they stay.
+pub fn apply(plan: &Plan, options: Options, log: &Log) -> Result<Vec<Report>, ApplyError> {
     require(Capability::NetAdmin)?;
+    capability::require_mapped(&plan.proxy_ids).map_err(ApplyError::Unmapped)?;
     let _turn = Turn::take()?;
+    let programs = Programs {
+        log,
+        locks_namespace: options.locks_namespace,
+    };
+    let before = Before::read(programs)?;
+    before.refuse_other_mesh()?;
+
     let mut done = Vec::new();
-    let outcome = plan
-        .families
-        .iter()
-        .try_for_each(|(family, wanted)| {
-            done.push(converge(
-                *family,
-                Ruleset::new(wanted.clone()),
-                forced,
-                log,
-            )?);
-            Ok(())
-        })
-        .and_then(|()| match plan.adds_address {
-            true => address::add_passthrough().map_err(ApplyError::Address),
-            false => Ok(()),
-        });
-    match outcome {
-        Ok(()) => Ok(done.iter().map(Change::report).collect()),
-        Err(error) => Err(undo(&done, error, log)),
+    match bring_about(plan, options, &before, programs, &mut done) {
+        Ok(mut reports) => {
+            let holders = holders(&done);
+            reports.extend(remove_elsewhere(&before, &holders, programs)?);
+            if !plan.tproxy {
+                reports.extend(remove_policy_routes(plan)?);
+            }
+            Ok(reports)
+        }
+        Err(error) => Err(undo(&done, error, programs)),
     }
 }
 
-/// One family, brought to what is wanted.
-struct Change {
-    tool: Tool,
-    wanted: Ruleset,
-    /// What was there before, if that was something else.
-    before: Option<Installed>,
+/// Removes everything that any run has added, whatever its settings and backend were.
+///
+/// # Errors
+/// Says what could not be removed.
+pub fn clean_up(plan: &Plan, options: Options, log: &Log) -> Result<Vec<Report>, ApplyError> {
+    require(Capability::NetAdmin)?;
+    let _turn = Turn::take()?;
+    let programs = Programs {
+        log,
+        locks_namespace: options.locks_namespace,
+    };
+    let before = Before::read(programs)?;
+    let mut reports = remove_elsewhere(&before, &[], programs)?;
+    reports.extend(remove_policy_routes(plan)?);
+    if plan.has_ipv6 && address::remove_passthrough().map_err(ApplyError::Address)? {
+        reports.push(Report {
+            subject: "address",
+            what: format!("{} removed", crate::rules::PASSTHROUGH_IPV6),
+        });
+    }
+    if reports.is_empty() {
+        reports.push(Report {
+            subject: "cleanup",
+            what: "nothing was there".to_owned(),
+        });
+    }
+    Ok(reports)
 }
 
-impl Change {
-    fn report(&self) -> Report {
-        Report {
-            tool: self.tool,
-            wanted: self.wanted.lines.len(),
-            replaced: self.before.as_ref().map(|before| before.ours.lines.len()),
+/// What stood in every backend before the run.
+struct Before {
+    native: Native,
+    families: [Survey; 2],
+}
+
+impl Before {
+    fn read(programs: Programs<'_>) -> Result<Self, ApplyError> {
+        Ok(Self {
+            native: Native::read(programs)?,
+            families: [
+                Survey::read(Family::Ipv4, programs)?,
+                Survey::read(Family::Ipv6, programs)?,
+            ],
+        })
+    }
+
+    fn refuse_other_mesh(&self) -> Result<(), ApplyError> {
+        let installed = self.families.iter().flat_map(|s| [&s.nft, &s.legacy]);
+        match installed.into_iter().any(|i| i.other_mesh) {
+            true => Err(ApplyError::OtherMesh),
+            false => Ok(()),
+        }
+    }
+
+    fn of(&self, family: Family) -> &Survey {
+        let [ipv4, ipv6] = &self.families;
+        match family {
+            Family::Ipv4 => ipv4,
+            Family::Ipv6 => ipv6,
         }
     }
 }
 
-fn undo(done: &[Change], error: ApplyError, log: &Log) -> ApplyError {
+/// What was changed, to be undone should a later step fail.
+enum Done {
+    /// The rules of a family by iptables, and what stood there, if that was something else.
+    Iptables(Tool, Ruleset, Option<Installed>),
+    /// Those of both families by nftables, which is one step.
+    Native,
+    /// The policy route of a family was added.
+    PolicyRoute(Family, crate::config::PolicyRoute),
+    /// The proxy's source address was added.
+    Address,
+}
+
+/// First what the rules need, then the rules.
+fn bring_about(
+    plan: &Plan,
+    options: Options,
+    before: &Before,
+    programs: Programs<'_>,
+    done: &mut Vec<Done>,
+) -> Result<Vec<Report>, ApplyError> {
+    let mut reports = Vec::new();
+    if plan.adds_address {
+        address::add_passthrough().map_err(ApplyError::Address)?;
+        done.push(Done::Address);
+    }
+    if plan.tproxy {
+        for (family, _) in &plan.families {
+            let route = plan.policy_route;
+            let changed = policy_route::ensure(*family, route.mark, route.table)?;
+            if changed.rule_added || changed.route_added {
+                done.push(Done::PolicyRoute(*family, route));
+            }
+            if changed.anything() {
+                reports.push(Report {
+                    subject: family.name(),
+                    what: changed.to_string(),
+                });
+            }
+        }
+    }
+    if options.backend == Some(Backend::Native) {
+        let what = before
+            .native
+            .converge(&plan.families, options.force, programs)?;
+        done.push(Done::Native);
+        reports.push(Report {
+            subject: "inet",
+            what: format!("nftables, as --native-nftables says: {what}"),
+        });
+        return Ok(reports);
+    }
+    for (family, rules) in &plan.families {
+        let wanted = Ruleset::new(rules.clone());
+        let ((tool, before), what) = converge(before.of(*family), &wanted, options, programs)?;
+        done.push(Done::Iptables(tool, wanted, before));
+        reports.push(Report {
+            subject: family.name(),
+            what,
+        });
+    }
+    Ok(reports)
+}
+
+/// Finds the backend for a family and makes its tables right, by the first that is usable.
+fn converge(
+    survey: &Survey,
+    wanted: &Ruleset,
+    options: Options,
+    programs: Programs<'_>,
+) -> Result<((Tool, Option<Installed>), String), ApplyError> {
+    let (candidates, reason): (&[Backend], _) = match options.backend {
+        Some(Backend::Legacy) => (&[Backend::Legacy], FORCED),
+        Some(_) => (&[Backend::Nft], FORCED),
+        // Rules in both backends would be applied twice, so the one in use is ours, too.
+        None if survey.legacy.holds_rules() => (
+            &[Backend::Legacy, Backend::Plain],
+            "as legacy tables hold rules",
+        ),
+        None => (
+            &[Backend::Nft, Backend::Legacy, Backend::Plain],
+            "as no legacy table holds rules",
+        ),
+    };
+    let family = survey.family.name();
+    let mut unusable = None;
+    for backend in candidates {
+        let tool = Tool::new(survey.family, *backend);
+        match converge_by(
+            tool,
+            survey.installed(*backend),
+            wanted,
+            options.force,
+            programs,
+        ) {
+            Err(error) if error.leaves_other_backends() && candidates.len() > 1 => {
+                let log = programs.log;
+                log.debug(format_args!("{family}: {backend}: {error}"));
+                // A program that the kernel failed tells more than one that is not there.
+                let keep = matches!(unusable, Some(ApplyError::Unsupported { .. }));
+                unusable = unusable.filter(|_| keep).or(Some(error));
+            }
+            Err(error) => return Err(error),
+            Ok((before, what)) => {
+                let reason = match unusable {
+                    Some(_) => "as no other is usable",
+                    None => reason,
+                };
+                let what = format!("{backend}, {reason}: {what}");
+                return Ok(((tool, before), what));
+            }
+        }
+    }
+    Err(match unusable {
+        Some(error @ ApplyError::Unsupported { .. }) => error,
+        _ => ApplyError::NoPrograms { family },
+    })
+}
+
+const FORCED: &str = "as --force-iptables-binary says";
+
+/// Makes the tables right, and tells what stood there if that was something else.
+fn converge_by(
+    tool: Tool,
+    installed: &Installed,
+    wanted: &Ruleset,
+    force: bool,
+    programs: Programs<'_>,
+) -> Result<(Option<Installed>, String), ApplyError> {
+    if tool.backend == Backend::Legacy {
+        require(Capability::NetRaw)?;
+    }
+    let count = wanted.lines.len();
+    let Some(text) = restore::transition(installed, wanted, force) else {
+        return Ok((None, format!("{count} rules already installed")));
+    };
+    run_restore(tool, &text, wanted, programs)?;
+    let what = match installed.ours.lines.len() {
+        0 => format!("{count} rules installed"),
+        _ if restore::transition(installed, wanted, false).is_none() => {
+            format!("{count} rules installed again")
+        }
+        replaced => format!("{count} rules installed in place of {replaced} that differed"),
+    };
+    Ok((Some(installed.clone()), what))
+}
+
+fn run_restore(
+    tool: Tool,
+    text: &str,
+    wanted: &Ruleset,
+    programs: Programs<'_>,
+) -> Result<(), ApplyError> {
+    let mut command = Command::new(tool.restore());
+    command.args(RESTORE_ARGUMENTS);
+    let rules = wanted.lines.iter().map(|line| &line.rule);
+    programs.run(tool, command, text, rules).map(drop)
+}
+
+/// Where the rules are now.
+fn holders(done: &[Done]) -> Vec<(Option<Family>, Backend)> {
+    let holders = done.iter().filter_map(|change| match change {
+        Done::Iptables(tool, ..) => Some((Some(tool.family), tool.backend)),
+        Done::Native => Some((None, Backend::Native)),
+        Done::PolicyRoute(..) | Done::Address => None,
+    });
+    holders.collect()
+}
+
+/// Removes what is ours from every backend that shall not hold it.
+fn remove_elsewhere(
+    before: &Before,
+    holders: &[(Option<Family>, Backend)],
+    programs: Programs<'_>,
+) -> Result<Vec<Report>, ApplyError> {
+    let mut reports = Vec::new();
+    for survey in &before.families {
+        for backend in [Backend::Nft, Backend::Legacy] {
+            let installed = survey.installed(backend);
+            let holds = |held: &(Option<Family>, Backend)| {
+                held.0 == Some(survey.family) && (held.1 == backend || held.1 == Backend::Plain)
+            };
+            if installed.ours.is_empty() || holders.iter().any(holds) {
+                continue;
+            }
+            let tool = Tool::new(survey.family, backend);
+            remove(tool, installed, programs)?;
+            let count = installed.ours.lines.len();
+            reports.push(Report {
+                subject: survey.family.name(),
+                what: format!("{backend}: {count} rules removed"),
+            });
+        }
+    }
+    if !holders.contains(&(None, Backend::Native)) && before.native.is_there() {
+        let count = before.native.remove(programs)?;
+        reports.push(Report {
+            subject: "inet",
+            what: format!("nftables: {count} rules removed"),
+        });
+    }
+    Ok(reports)
+}
+
+fn remove(tool: Tool, installed: &Installed, programs: Programs<'_>) -> Result<(), ApplyError> {
+    let nothing = Ruleset::default();
+    let Some(text) = restore::transition(installed, &nothing, false) else {
+        return Ok(());
+    };
+    match run_restore(tool, &text, &nothing, programs) {
+        // What was read by the only iptables that there is.
+        Err(ApplyError::NoProgram { .. }) => {
+            let plain = Tool::new(tool.family, Backend::Plain);
+            run_restore(plain, &text, &nothing, programs)
+        }
+        outcome => outcome,
+    }
+}
+
+fn remove_policy_routes(plan: &Plan) -> Result<Vec<Report>, ApplyError> {
+    let mut reports = Vec::new();
+    let families: &[Family] = match plan.has_ipv6 {
+        true => &[Family::Ipv4, Family::Ipv6],
+        false => &[Family::Ipv4],
+    };
+    for family in families {
+        let route = plan.policy_route;
+        let removed = match policy_route::remove(*family, route.mark, route.table) {
+            // Such a kernel never had one.
+            Err(RouteError::NoPolicyRouting { .. }) => false,
+            outcome => outcome?,
+        };
+        if removed {
+            reports.push(Report {
+                subject: family.name(),
+                what: format!("policy route of mark {} removed", route.mark),
+            });
+        }
+    }
+    Ok(reports)
+}
+
+fn undo(done: &[Done], error: ApplyError, programs: Programs<'_>) -> ApplyError {
     for change in done.iter().rev() {
-        let Some(before) = &change.before else {
-            continue;
+        let (subject, outcome) = match change {
+            Done::Iptables(tool, wanted, Some(before)) => (
+                tool.family.name(),
+                put_back(*tool, wanted, before, programs),
+            ),
+            Done::PolicyRoute(family, route) => {
+                let removed = policy_route::remove(*family, route.mark, route.table);
+                (family.name(), removed.map(drop).map_err(ApplyError::from))
+            }
+            Done::Address => {
+                let removed = address::remove_passthrough();
+                ("address", removed.map(drop).map_err(ApplyError::Address))
+            }
+            // The last step that can fail, and one that fails as a whole.
+            Done::Native | Done::Iptables(_, _, None) => continue,
         };
-        let now = Installed {
-            ours: change.wanted.clone(),
-            ..before.clone()
-        };
-        let Some(text) = restore::transition(&now, &before.ours, false) else {
-            continue;
-        };
-        if let Err(undo) = run_restore(change.tool, &text, log) {
+        if let Err(undo) = outcome {
             return ApplyError::Undo {
-                family: change.tool.family.name(),
+                subject,
                 undo: Box::new(undo),
                 source: Box::new(error),
             };
@@ -122,164 +417,18 @@ fn undo(done: &[Change], error: ApplyError, log: &Log) -> ApplyError {
     error
 }
 
-/// Finds the backend for a family and makes its table right, by the first that is usable.
-fn converge(
-    family: Family,
-    wanted: Ruleset,
-    forced: Option<Backend>,
-    log: &Log,
-) -> Result<Change, ApplyError> {
-    if let Some(backend) = forced {
-        let tool = Tool::new(family, backend);
-        return converge_by(tool, read(tool, log)?, wanted, log);
-    }
-    // Rules in both backends would be applied twice, so the one in use is ours, too. Asking the
-    // kernel for the names of its tables does not make one, as a look into the table would.
-    if legacy_tables(family)?.lines().any(|table| table == "nat") {
-        let tool = Tool::new(family, Backend::Legacy);
-        let installed = read(tool, log)?;
-        if installed.holds_rules() {
-            return converge_by(tool, installed, wanted, log);
-        }
-        log.debug(format_args!(
-            "{}: the legacy table is empty, so it is not in use",
-            family.name()
-        ));
-    }
-    let mut unusable = None;
-    for backend in [Backend::Nft, Backend::Legacy, Backend::Plain] {
-        let tool = Tool::new(family, backend);
-        let outcome =
-            read(tool, log).and_then(|installed| converge_by(tool, installed, wanted.clone(), log));
-        match outcome {
-            Err(error) if error.leaves_other_backends() => {
-                log.debug(format_args!("{}: {backend}: {error}", family.name()));
-                // A program that the kernel failed tells more than one that is not there.
-                let keep = matches!(unusable, Some(ApplyError::Unsupported { .. }));
-                unusable = unusable.filter(|_| keep).or(Some(error));
-            }
-            outcome => return outcome,
-        }
-    }
-    Err(match unusable {
-        Some(error @ ApplyError::Unsupported { .. }) => error,
-        _ => ApplyError::NoPrograms {
-            family: family.name(),
-        },
-    })
-}
-
-fn converge_by(
+fn put_back(
     tool: Tool,
-    installed: Installed,
-    wanted: Ruleset,
-    log: &Log,
-) -> Result<Change, ApplyError> {
-    let before = match restore::transition(&installed, &wanted, false) {
-        Some(text) => {
-            run_restore(tool, &text, log)?;
-            Some(installed)
-        }
-        None => None,
+    wanted: &Ruleset,
+    before: &Installed,
+    programs: Programs<'_>,
+) -> Result<(), ApplyError> {
+    let now = Installed {
+        ours: wanted.clone(),
+        ..before.clone()
     };
-    Ok(Change {
-        tool,
-        wanted,
-        before,
-    })
-}
-
-/// The tables of legacy iptables that this namespace has; none where the kernel has no such thing.
-fn legacy_tables(family: Family) -> Result<String, ApplyError> {
-    let path = match family {
-        Family::Ipv4 => "/proc/net/ip_tables_names",
-        Family::Ipv6 => "/proc/net/ip6_tables_names",
-    };
-    match fs::read_to_string(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
-        outcome => outcome.map_err(|source| ApplyError::Tables { path, source }),
+    match restore::transition(&now, &before.ours, false) {
+        Some(text) => run_restore(tool, &text, &before.ours, programs),
+        None => Ok(()),
     }
-}
-
-fn require(capability: Capability) -> Result<(), ApplyError> {
-    if capability::lacks(capability) {
-        Err(ApplyError::Capability(capability.name()))
-    } else {
-        Ok(())
-    }
-}
-
-fn read(tool: Tool, log: &Log) -> Result<Installed, ApplyError> {
-    if tool.backend == Backend::Legacy {
-        require(Capability::NetRaw)?;
-    }
-    if tool.backend == Backend::Nft && netlink::lacks_table(tool.family.into(), "nat") {
-        log.debug(format_args!("{}: nft: no nat table", tool.family.name()));
-        return Ok(Installed::default());
-    }
-    let command = Command::new(tool.save());
-    run(tool, command, "", log).map(|save| Installed::parse(&save))
-}
-
-fn run_restore(tool: Tool, text: &str, log: &Log) -> Result<(), ApplyError> {
-    let mut command = Command::new(tool.restore());
-    command.args(RESTORE_ARGUMENTS);
-    if tool.backend != Backend::Nft && env::var_os(LOCK_VARIABLE).is_none() && !can_lock() {
-        command.env(LOCK_VARIABLE, NAMESPACE);
-    }
-    run(tool, command, text, log).map(drop)
-}
-
-/// Names the file that legacy iptables locks.
-const LOCK_VARIABLE: &str = "XTABLES_LOCKFILE";
-/// Stands for the network namespace: the same file for all who change its rules.
-const NAMESPACE: &str = "/proc/self/ns/net";
-
-/// Whether legacy iptables can make its usual lock, which a read-only root file system forbids.
-fn can_lock() -> bool {
-    let file = "/run/xtables.lock";
-    rustix::fs::access(file, Access::READ_OK).is_ok()
-        || rustix::fs::access("/run", Access::WRITE_OK | Access::EXEC_OK).is_ok()
-}
-
-/// Runs a program to its end and returns what it printed.
-fn run(tool: Tool, mut command: Command, input: &str, log: &Log) -> Result<String, ApplyError> {
-    let program = command.get_program().to_string_lossy().into_owned();
-    log.debug(format_args!("run {program}"));
-    if !input.is_empty() {
-        log.debug(format_args!("its input:\n{input}"));
-    }
-    command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
-    let start = |source| ApplyError::Start {
-        program: program.clone(),
-        source,
-    };
-    let mut child = match command.spawn() {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            return Err(ApplyError::NoProgram { program });
-        }
-        outcome => outcome.map_err(start)?,
-    };
-    if let Some(mut stdin) = child.stdin.take() {
-        // A program that ends early says why below.
-        if let Err(source) = stdin.write_all(input.as_bytes())
-            && source.kind() != io::ErrorKind::BrokenPipe
-        {
-            return Err(start(source));
-        }
-    }
-    let output = child.wait_with_output().map_err(start)?;
-    if output.status.success() {
-        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
-    }
-    let text = String::from_utf8_lossy(&output.stderr);
-    Err(ApplyError::of_complaint(
-        tool,
-        program,
-        Complaint::of(&text),
-        text.trim(),
-    ))
 }

@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use crate::plan::ProxyIds;
+
 /// A capability that the redirect needs.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Capability {
@@ -42,9 +44,55 @@ fn effective(status: &str) -> Option<u64> {
     u64::from_str_radix(line.trim(), 16).ok()
 }
 
+/// A rule would name a user or group that no process here can have.
+#[derive(Debug, Eq, PartialEq, thiserror::Error)]
+#[error(
+    "{kind} {id} does not exist in the user namespace of this container ({map}), so no rule can \
+     name it: give the pod hostUsers: true, or a runtime that maps 65536 ids"
+)]
+pub struct UnmappedError {
+    kind: &'static str,
+    id: u32,
+    map: &'static str,
+}
+
+/// Checks that rules can name the proxy's users and groups (`user_namespaces(7)`).
+///
+/// # Errors
+/// The first one that is not mapped.
+pub fn require_mapped(ids: &ProxyIds) -> Result<(), UnmappedError> {
+    let maps = [
+        ("user", "/proc/self/uid_map", &ids.users),
+        ("group", "/proc/self/gid_map", &ids.groups),
+    ];
+    for (kind, path, ids) in maps {
+        // Where that cannot be known, the kernel will say.
+        let map = fs::read_to_string(path).unwrap_or_default();
+        if let Some(id) = ids.iter().find(|id| !is_mapped(&map, **id)) {
+            return Err(UnmappedError {
+                kind,
+                id: *id,
+                map: path,
+            });
+        }
+    }
+    Ok(())
+}
+
+/// Whether a map has an id; each line is the first id inside, the first one outside, and how many.
+fn is_mapped(map: &str, id: u32) -> bool {
+    let mut ranges = map.lines().filter_map(|line| {
+        let mut numbers = line.split_whitespace();
+        let first: u64 = numbers.next()?.parse().ok()?;
+        let count: u64 = numbers.nth(1)?.parse().ok()?;
+        Some(first..first + count)
+    });
+    map.is_empty() || ranges.any(|range| range.contains(&u64::from(id)))
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{Capability, effective};
+    use super::{Capability, effective, is_mapped};
 
     #[test]
     fn effective_capabilities_are_a_hexadecimal_mask() {
@@ -52,5 +100,21 @@ mod tests {
         assert_ne!(set & Capability::NetAdmin.bit(), 0);
         assert_eq!(set & Capability::NetRaw.bit(), 0);
         assert_eq!(effective("Name:\tx\n"), None);
+    }
+
+    #[test]
+    fn ids_are_mapped_in_ranges() {
+        let map = "         0     100000       1000\n      2000          7          1\n";
+        for (id, mapped) in [
+            (0, true),
+            (999, true),
+            (1000, false),
+            (2000, true),
+            (2001, false),
+        ] {
+            assert_eq!(is_mapped(map, id), mapped, "{id}");
+        }
+        assert!(is_mapped("0 0 4294967295\n", 1337));
+        assert!(is_mapped("", 1337));
     }
 }

@@ -84,6 +84,8 @@ pub struct Redirect {
     pub proxy_gids: Vec<u32>,
     /// How inbound connections are captured.
     pub mode: Mode,
+    /// How packets that TPROXY captures are told and routed.
+    pub policy_route: PolicyRoute,
     /// Captured inbound ports.
     pub inbound_ports: Selection<Ports>,
     /// Inbound ports left alone when all others are captured.
@@ -118,12 +120,16 @@ pub enum Mode {
     /// Their destination is changed.
     Redirect,
     /// Their addresses stay.
-    Tproxy {
-        /// The mark of their packets.
-        mark: u32,
-        /// The routing table for that mark.
-        table: u32,
-    },
+    Tproxy,
+}
+
+/// Packets of a mark are routed to the pod itself.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct PolicyRoute {
+    /// The mark.
+    pub mark: u32,
+    /// The routing table.
+    pub table: u32,
 }
 
 /// Where questions to name servers go.

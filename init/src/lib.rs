@@ -34,6 +34,7 @@ pub mod network_namespace;
 pub mod nft;
 pub mod plan;
 pub mod policy_route;
+pub mod resolver;
 pub mod rules;
 pub mod turn;
 

@@ -1,7 +1,9 @@
 //! Reads the flags, programs the redirect, exits.
 
 use std::{
+    fs,
     io::{self, Write},
+    path::Path,
     process::ExitCode,
 };
 
@@ -9,7 +11,10 @@ use anyhow::Context;
 use clap::Parser;
 use fairlead_init::{
     Action, Config, Flags, Log, Verbosity, address, apply,
+    config::NameServers,
+    network_namespace,
     plan::{Plan, Surroundings},
+    resolver,
 };
 
 fn main() -> ExitCode {
@@ -39,22 +44,42 @@ fn print(usage: &clap::Error) -> ExitCode {
 
 fn run(config: &Config) -> anyhow::Result<()> {
     let log = Log::new(config.verbosity);
+    if let Some(path) = &config.network_namespace {
+        network_namespace::enter(path)?;
+    }
     let surroundings = Surroundings {
         ipv6_addresses: address::ipv6_addresses()?,
-        name_servers: Vec::new(),
+        name_servers: match config.name_servers {
+            Some(NameServers::System) => resolver::name_servers()?,
+            _ => Vec::new(),
+        },
     };
     let plan = Plan::new(config, &surroundings);
     for warning in &plan.warnings {
         log.warn(warning);
     }
-    if let Action::DryRun(_) = &config.action {
-        let text = plan.dry_run(config.backend);
-        return io::stdout()
-            .write_all(text.as_bytes())
-            .context("print the rules");
-    }
-    for report in apply::apply(&plan, config.backend, &log)? {
+    let options = apply::Options {
+        backend: config.backend,
+        force: config.force,
+        locks_namespace: config.node_agent || config.network_namespace.is_some(),
+    };
+    let reports = match &config.action {
+        Action::DryRun(file) => return print_plan(&plan.dry_run(config.backend), file.as_deref()),
+        Action::Apply => apply::apply(&plan, options, &log)?,
+        Action::CleanUp => apply::clean_up(&plan, options, &log)?,
+        Action::Skip => Vec::new(),
+    };
+    for report in reports {
         log.info(report);
     }
     Ok(())
+}
+
+fn print_plan(text: &str, file: Option<&Path>) -> anyhow::Result<()> {
+    if let Some(path) = file {
+        fs::write(path, text).with_context(|| format!("write {}", path.display()))?;
+    }
+    io::stdout()
+        .write_all(text.as_bytes())
+        .context("print the rules")
 }

@@ -9,12 +9,13 @@ use fairlead_api::{ports, values::Selection};
 
 use crate::{
     Backend, Config, Ipv6,
-    config::{Dns, Mode, NameServers},
+    config::{Dns, Mode, NameServers, PolicyRoute},
     iptables::{
         installed::{Installed, Ruleset},
         program::{self, Tool},
         restore,
     },
+    nft,
     rules::{self, Family, PASSTHROUGH_IPV6, Rule},
 };
 
@@ -32,21 +33,28 @@ pub struct Surroundings {
 pub struct Plan {
     /// The rules of each family that is redirected.
     pub families: Vec<(Family, Vec<Rule>)>,
-    /// The mark and the routing table by which captured packets stay in the pod.
-    pub policy_route: Option<PolicyRoute>,
+    /// Whether captured packets are routed by their mark.
+    pub tproxy: bool,
+    /// The mark and the routing table for that; where it is not wanted, an earlier run may have
+    /// left it.
+    pub policy_route: PolicyRoute,
+    /// Users and groups that rules name.
+    pub proxy_ids: ProxyIds,
+    /// Whether the pod has IPv6 at all.
+    pub has_ipv6: bool,
     /// Whether the proxy's IPv6 source address must be added.
     pub adds_address: bool,
     /// What the settings ask for and the pod cannot have; worth a warning.
     pub warnings: Vec<String>,
 }
 
-/// By which packets of a mark are routed.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct PolicyRoute {
-    /// The mark.
-    pub mark: u32,
-    /// The routing table.
-    pub table: u32,
+/// The users and groups of the proxy.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ProxyIds {
+    /// The users.
+    pub users: Vec<u32>,
+    /// The groups.
+    pub groups: Vec<u32>,
 }
 
 impl Plan {
@@ -77,10 +85,13 @@ impl Plan {
                 .iter()
                 .map(|family| (*family, rules::rules(&redirect, *family)))
                 .collect(),
-            policy_route: match redirect.mode {
-                Mode::Tproxy { mark, table } => Some(PolicyRoute { mark, table }),
-                Mode::Redirect => None,
+            tproxy: redirect.mode == Mode::Tproxy,
+            policy_route: redirect.policy_route,
+            proxy_ids: ProxyIds {
+                users: redirect.proxy_uids,
+                groups: redirect.proxy_gids,
             },
+            has_ipv6: !addresses.is_empty(),
             adds_address: ipv6 && !addresses.contains(&PASSTHROUGH_IPV6),
             warnings,
         }
@@ -88,28 +99,18 @@ impl Plan {
 
     /// The plan for an empty namespace as text, with the program that would take it.
     pub fn dry_run(&self, backend: Option<Backend>) -> String {
-        let mut text = String::new();
-        for (family, rules) in &self.families {
-            let tool = Tool::new(*family, backend.unwrap_or(Backend::Nft));
-            let wanted = Ruleset::new(rules.clone());
-            let restore = restore::transition(&Installed::default(), &wanted, false);
-            let arguments = program::RESTORE_ARGUMENTS.join(" ");
-            put(
-                &mut text,
-                format_args!(
-                    "# {} {arguments}\n{}",
-                    tool.restore(),
-                    restore.unwrap_or_default()
-                ),
-            );
-        }
+        let mut text = match backend {
+            Some(Backend::Native) => self.native_text(),
+            backend => self.iptables_text(backend.unwrap_or(Backend::Nft)),
+        };
         if self.adds_address {
             put(
                 &mut text,
                 format_args!("# address {PASSTHROUGH_IPV6}/128 on lo\n"),
             );
         }
-        if let Some(PolicyRoute { mark, table }) = self.policy_route {
+        let PolicyRoute { mark, table } = self.policy_route;
+        if self.tproxy {
             for (family, _) in &self.families {
                 let family = family.name();
                 put(
@@ -120,6 +121,29 @@ impl Plan {
                     ),
                 );
             }
+        }
+        text
+    }
+
+    fn native_text(&self) -> String {
+        let program = Tool::new(Family::Ipv4, Backend::Native).restore();
+        let arguments = nft::APPLY_ARGUMENTS.join(" ");
+        let rules = nft::merge(&self.families);
+        format!("# {program} {arguments}\n{}", nft::transaction(&rules))
+    }
+
+    fn iptables_text(&self, backend: Backend) -> String {
+        let mut text = String::new();
+        for (family, rules) in &self.families {
+            let program = Tool::new(*family, backend).restore();
+            let arguments = program::RESTORE_ARGUMENTS.join(" ");
+            let wanted = Ruleset::new(rules.clone());
+            let restore = restore::transition(&Installed::default(), &wanted, false);
+            let restore = restore.unwrap_or_default();
+            put(
+                &mut text,
+                format_args!("# {program} {arguments}\n{restore}"),
+            );
         }
         text
     }

@@ -2,11 +2,15 @@
 
 use std::io;
 
+use super::run::DEADLINE;
 use crate::{
     Backend,
     address::AddressError,
-    capability::Capability,
-    iptables::program::{Complaint, LOCK_SECONDS, Tool},
+    capability::{Capability, UnmappedError},
+    iptables::program::{Complaint, LOCK_SECONDS, Tool, modules},
+    nft::ListingError,
+    policy_route::RouteError,
+    rules::Rule,
     turn::TurnError,
 };
 
@@ -50,13 +54,14 @@ pub enum ApplyError {
     /// The kernel cannot do it.
     #[error(
         "the kernel cannot do what {program} asks for: load the modules {modules} on the node\
-         {choice} ({complaint})"
+         {choice}; the kernel of a sandbox such as gVisor has none: give the pod another \
+         runtimeClassName ({complaint})"
     )]
     Unsupported {
         /// The program that was refused.
         program: String,
         /// The modules that the rules need.
-        modules: &'static str,
+        modules: String,
         /// What else can be done.
         choice: &'static str,
         /// What the program said.
@@ -89,6 +94,32 @@ pub enum ApplyError {
         /// What the program said.
         complaint: String,
     },
+    /// The program did not end.
+    #[error(
+        "{program} was killed after {} s, as somebody else may have killed it before: look at the \
+         node's load and memory; the container's restart tries again",
+        DEADLINE.as_secs()
+    )]
+    Killed {
+        /// The program.
+        program: String,
+    },
+    /// The proxy's user is none here.
+    #[error(transparent)]
+    Unmapped(UnmappedError),
+    /// Linkerd's rules are there.
+    #[error(
+        "Linkerd's redirect is installed here (chains PROXY_INIT_*), and two meshes cannot both \
+         have a pod's traffic: take the pod out of one, by the annotation linkerd.io/inject: \
+         disabled or the label sidecar.istio.io/inject: \"false\""
+    )]
+    OtherMesh,
+    /// What nft printed could not be read.
+    #[error("read the ruleset of nftables")]
+    Listing(#[source] ListingError),
+    /// The policy route could not be made or removed.
+    #[error(transparent)]
+    PolicyRoute(#[from] RouteError),
     /// The program could not be run.
     #[error("run {program}")]
     Start {
@@ -100,14 +131,14 @@ pub enum ApplyError {
     /// The proxy's IPv6 source address could not be added.
     #[error(transparent)]
     Address(AddressError),
-    /// The rules of a family could not be taken back.
+    /// A change could not be taken back.
     #[error(
-        "the rules of {family} could not be taken back ({undo}): delete the pod, its traffic \
-         may be lost; they were taken back because of the following"
+        "what was changed of {subject} could not be taken back ({undo}): delete the pod, its \
+         traffic may be lost; it was taken back because of the following"
     )]
     Undo {
-        /// The family that has new rules still.
-        family: &'static str,
+        /// A family, or what else was changed.
+        subject: &'static str,
         /// Why they stay.
         undo: Box<ApplyError>,
         /// Why they were to go.
@@ -116,15 +147,15 @@ pub enum ApplyError {
 }
 
 impl ApplyError {
-    /// Makes an error of what a failed program said.
-    pub(super) fn of_complaint(
+    /// Makes an error of what a failed program said when it was asked for these rules.
+    pub(super) fn of_complaint<'a>(
         tool: Tool,
         program: String,
-        complaint: Complaint,
+        rules: impl IntoIterator<Item = &'a Rule>,
         text: &str,
     ) -> Self {
         let complaint_text = || text.replace('\n', "; ");
-        match complaint {
+        match Complaint::of(text) {
             Complaint::Privilege => Self::Capability(Capability::NetAdmin.name()),
             Complaint::Locked => Self::Locked { program },
             Complaint::LockFile => Self::LockFile {
@@ -133,17 +164,11 @@ impl ApplyError {
             },
             Complaint::Unsupported => Self::Unsupported {
                 program,
-                modules: match tool.backend {
-                    Backend::Native | Backend::Nft => {
-                        "nf_tables, nft_compat, nft_chain_nat, xt_REDIRECT and xt_owner"
-                    }
-                    Backend::Legacy | Backend::Plain => {
-                        "iptable_nat, ip6table_nat, xt_REDIRECT and xt_owner"
-                    }
-                },
-                choice: match tool.family {
-                    crate::rules::Family::Ipv4 => "",
-                    crate::rules::Family::Ipv6 => ", or run with --ipv6 off",
+                modules: modules(tool, rules).join(", "),
+                choice: match (tool.backend, tool.family) {
+                    (Backend::Native, _) => ", or run without --native-nftables",
+                    (_, crate::rules::Family::Ipv4) => "",
+                    (_, crate::rules::Family::Ipv6) => ", or run with --ipv6 off",
                 },
                 complaint: complaint_text(),
             },

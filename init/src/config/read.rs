@@ -9,8 +9,8 @@ use fairlead_api::{
 use ipnet::{IpNet, Ipv4Net};
 
 use super::{
-    Action, Backend, Config, Faults, Ipv6, Mode, NameServers, Redirect, Validation, Verbosity,
-    faults::Fault,
+    Action, Backend, Config, Faults, Ipv6, Mode, NameServers, PolicyRoute, Redirect, Validation,
+    Verbosity, faults::Fault,
 };
 use crate::{
     Flags,
@@ -218,13 +218,20 @@ fn redirect(faults: &mut Vec<Fault>, flags: &Flags) -> Redirect {
     let excluded_interfaces =
         interfaces("istio-exclude-interfaces", &flags.istio_exclude_interfaces);
     let virtual_interfaces = interfaces("kube-virt-interfaces", &flags.kube_virt_interfaces);
+    let mode = read(
+        faults,
+        "istio-inbound-interception-mode",
+        &flags.istio_inbound_interception_mode,
+        mode,
+    );
     Redirect {
         outbound_port,
         inbound_port,
         tunnel_port,
         proxy_uids,
         proxy_gids,
-        mode: mode_of(faults, flags),
+        mode: mode.unwrap_or(Mode::Redirect),
+        policy_route: policy_route(faults, flags),
         inbound_ports: selection(inbound_ports, distinct),
         excluded_inbound_ports,
         outbound_cidrs: selection(outbound_cidrs, networks),
@@ -265,7 +272,7 @@ fn refuse_shared_ports(faults: &mut Vec<Fault>, places: [(&'static str, u16); 3]
     }
 }
 
-fn mode_of(faults: &mut Vec<Fault>, flags: &Flags) -> Mode {
+fn policy_route(faults: &mut Vec<Fault>, flags: &Flags) -> PolicyRoute {
     let mark = read(
         faults,
         "istio-inbound-tproxy-mark",
@@ -278,15 +285,9 @@ fn mode_of(faults: &mut Vec<Fault>, flags: &Flags) -> Mode {
         &flags.istio_inbound_tproxy_route_table,
         routing_table,
     );
-    let mode = read(
-        faults,
-        "istio-inbound-interception-mode",
-        &flags.istio_inbound_interception_mode,
-        mode,
-    );
-    match (mode, mark, table) {
-        (Some(true), Some(mark), Some(table)) => Mode::Tproxy { mark, table },
-        _ => Mode::Redirect,
+    PolicyRoute {
+        mark: mark.unwrap_or_default(),
+        table: table.unwrap_or_default(),
     }
 }
 
@@ -352,11 +353,10 @@ fn ids(text: &str) -> Result<Vec<u32>, &'static str> {
         .ok_or("a comma list of numeric ids without spaces is accepted")
 }
 
-/// Whether TPROXY is asked for.
-fn mode(text: &str) -> Result<bool, &'static str> {
+fn mode(text: &str) -> Result<Mode, &'static str> {
     match text {
-        "" | "REDIRECT" => Ok(false),
-        "TPROXY" => Ok(true),
+        "" | "REDIRECT" => Ok(Mode::Redirect),
+        "TPROXY" => Ok(Mode::Tproxy),
         _ => Err("REDIRECT or TPROXY is accepted"),
     }
 }

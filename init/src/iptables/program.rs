@@ -1,6 +1,9 @@
 //! The programs of iptables: their names, and what their complaints mean.
 
-use crate::{Backend, rules::Family};
+use crate::{
+    Backend,
+    rules::{Family, Match, Rule, Table, Verdict},
+};
 
 /// How long another program may hold the lock of legacy iptables.
 pub const LOCK_SECONDS: u32 = 5;
@@ -48,6 +51,74 @@ impl Tool {
             (Family::Ipv6, Backend::Plain) => "ip6tables-restore",
         }
     }
+}
+
+/// The kernel modules by which a backend keeps these rules, or those of the default ones where none
+/// are told.
+pub fn modules<'a>(tool: Tool, rules: impl IntoIterator<Item = &'a Rule>) -> Vec<&'static str> {
+    let mut tables = Vec::new();
+    let mut extensions = Vec::new();
+    let add = |list: &mut Vec<&'static str>, name| {
+        if !list.contains(&name) {
+            list.push(name);
+        }
+    };
+    for rule in rules {
+        add(&mut tables, table_module(tool, rule.table));
+        let conditions = rule.matches.iter().filter_map(match_module);
+        for name in conditions.chain(verdict_module(&rule.verdict)) {
+            add(&mut extensions, name);
+        }
+    }
+    if tables.is_empty() {
+        tables.push(table_module(tool, Table::Nat));
+        extensions.extend(["xt_REDIRECT", "xt_owner"]);
+    }
+    let base: &[&str] = match tool.backend {
+        Backend::Native => return [&["nf_tables", "nft_ct", "nft_redir"], &tables[..]].concat(),
+        Backend::Nft => &["nf_tables", "nft_compat"],
+        Backend::Legacy | Backend::Plain => &[],
+    };
+    [base, &tables, &extensions].concat()
+}
+
+fn table_module(tool: Tool, table: Table) -> &'static str {
+    match (tool.backend, tool.family, table) {
+        (Backend::Native | Backend::Nft, _, Table::Nat) => "nft_chain_nat",
+        (Backend::Native | Backend::Nft, ..) => "nf_tables",
+        (_, Family::Ipv4, Table::Raw) => "iptable_raw",
+        (_, Family::Ipv4, Table::Mangle) => "iptable_mangle",
+        (_, Family::Ipv4, Table::Nat) => "iptable_nat",
+        (_, Family::Ipv6, Table::Raw) => "ip6table_raw",
+        (_, Family::Ipv6, Table::Mangle) => "ip6table_mangle",
+        (_, Family::Ipv6, Table::Nat) => "ip6table_nat",
+    }
+}
+
+fn match_module(condition: &Match) -> Option<&'static str> {
+    Some(match condition {
+        Match::Uid(_) | Match::Gid(_) => "xt_owner",
+        Match::Mark(_) => "xt_mark",
+        Match::ConnectionMark(_) => "xt_connmark",
+        Match::State(_) => "xt_conntrack",
+        Match::SourcePort(_, ports) | Match::DestinationPort(_, ports)
+            if ports.value().len() > 1 =>
+        {
+            "xt_multiport"
+        }
+        _ => return None,
+    })
+}
+
+fn verdict_module(verdict: &Verdict) -> Option<&'static str> {
+    Some(match verdict {
+        Verdict::Redirect(_) => "xt_REDIRECT",
+        Verdict::Tproxy { .. } => "xt_TPROXY",
+        Verdict::SetMark(_) => "xt_mark",
+        Verdict::SaveMark | Verdict::RestoreMark => "xt_connmark",
+        Verdict::ConnectionZone(_) => "xt_CT",
+        _ => return None,
+    })
 }
 
 /// What a program's complaint means for us.

@@ -17,8 +17,8 @@ pub const SELF_CALL_MARK: u32 = 1338;
 
 pub(super) fn rules(redirect: &Redirect, family: Family) -> Vec<Rule> {
     let mut rules = Vec::new();
-    if let Mode::Tproxy { mark, .. } = redirect.mode {
-        rules.extend(capture(redirect, family, mark));
+    if redirect.mode == Mode::Tproxy {
+        rules.extend(capture(redirect, family, redirect.policy_route.mark));
     }
     if redirect.drop_invalid {
         let prerouting = Writer::new(Table::Mangle, Chain::PREROUTING);

@@ -18,7 +18,7 @@ fn wrong_settings_apply_nothing() {
             &["-b", "70000", "-i", "10.0.0.0/33"][..],
             "2 settings are wrong, nothing was applied",
         ),
-        (&["-m", "TPROXY"], "REDIRECT is accepted"),
+        (&["-m", "tproxy"], "REDIRECT or TPROXY is accepted"),
         (&["--no-such-flag"], "unexpected argument '--no-such-flag'"),
     ] {
         let told = refused(&pod, init(arguments));
@@ -94,7 +94,7 @@ fn without_iptables_the_image_is_blamed() {
     let forced = [&INJECTED[..], &["--force-iptables-binary", "legacy"]].concat();
     let told = refused(&pod, none.init(&forced));
     assert!(
-        told.contains("iptables-legacy-save is not on the PATH"),
+        told.contains("iptables-legacy-restore is not on the PATH"),
         "{told}"
     );
 
@@ -142,7 +142,10 @@ fn a_kernel_without_the_nft_backend_is_served_by_legacy() {
     let pod = Namespace::new();
     let output = pod.output(old.init(&[&INJECTED[..], &["--ipv6", "off"]].concat()));
     let told = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(told, "info: ipv4: legacy: 18 rules installed\n");
+    assert_eq!(
+        told,
+        "info: ipv4: legacy, as no other is usable: 18 rules installed\n"
+    );
 }
 
 #[test]

@@ -18,7 +18,8 @@ fn the_default_rules_are_installed_as_they_are_written() {
         assert_eq!(
             told,
             format!(
-                "info: ipv4: {backend}: 18 rules installed\ninfo: ipv6: {backend}: 18 rules installed\n"
+                "info: ipv4: {backend}, as --force-iptables-binary says: 18 rules installed\n\
+                 info: ipv6: {backend}, as --force-iptables-binary says: 18 rules installed\n"
             )
         );
         for family in FAMILIES {
@@ -182,7 +183,8 @@ fn the_backend_is_legacy_only_where_it_holds_rules() {
     let told = apply(&pod, &INJECTED);
     assert_eq!(
         told,
-        "info: ipv4: nft: 18 rules installed\ninfo: ipv6: legacy: 18 rules installed\n"
+        "info: ipv4: nft, as no legacy table holds rules: 18 rules installed\n\
+         info: ipv6: legacy, as legacy tables hold rules: 18 rules installed\n"
     );
     assert_eq!(installed(&pod, "iptables", "legacy"), Vec::<String>::new());
     assert_eq!(installed(&pod, "ip6tables", "nft"), Vec::<String>::new());
@@ -223,7 +225,8 @@ fn a_pod_without_ipv6_gets_ipv4_rules_only() {
     );
     assert_eq!(
         told,
-        "warn: fd00::/8 is not used: the pod has no IPv6\ninfo: ipv4: nft: 18 rules installed\n"
+        "warn: fd00::/8 is not used: the pod has no IPv6\n\
+         info: ipv4: nft, as no legacy table holds rules: 18 rules installed\n"
     );
     assert_eq!(installed(&pod, "ip6tables", "nft"), Vec::<String>::new());
 }

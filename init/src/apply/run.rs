@@ -1,0 +1,130 @@
+//! Runs a program to its end, or to its deadline.
+
+use std::{
+    env,
+    io::{self, Write},
+    os::unix::process::ExitStatusExt,
+    process::{Child, Command, Stdio},
+    sync::mpsc::{self, RecvTimeoutError, Sender},
+    thread,
+    time::Duration,
+};
+
+use rustix::{
+    fs::Access,
+    process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal},
+};
+
+use super::ApplyError;
+use crate::{Backend, Log, iptables::program::Tool, rules::Rule};
+
+/// Programs wait up to five seconds for a lock and take milliseconds besides.
+pub(super) const DEADLINE: Duration = Duration::from_secs(20);
+
+/// The programs of iptables and nftables.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Programs<'a> {
+    pub(super) log: &'a Log,
+    /// Whether the lock of legacy iptables is one of the network namespace, as for a node agent that
+    /// works in many.
+    pub(super) locks_namespace: bool,
+}
+
+impl Programs<'_> {
+    /// Runs one and returns what it printed. The rules are those that it is asked for, from which a
+    /// complaint is explained.
+    pub(super) fn run<'r>(
+        self,
+        tool: Tool,
+        mut command: Command,
+        input: &str,
+        rules: impl IntoIterator<Item = &'r Rule>,
+    ) -> Result<String, ApplyError> {
+        let is_free = uses_lock(tool.backend) && env::var_os(LOCK_VARIABLE).is_none();
+        if is_free && (self.locks_namespace || !can_lock()) {
+            command.env(LOCK_VARIABLE, NAMESPACE);
+        }
+        let program = command.get_program().to_string_lossy().into_owned();
+        self.log.debug(format_args!("run {program}"));
+        if !input.is_empty() {
+            self.log.debug(format_args!("its input:\n{input}"));
+        }
+        run(&mut command, &program, input)?
+            .map_err(|text| ApplyError::of_complaint(tool, program, rules, text.trim()))
+    }
+}
+
+/// What it printed, or its complaint.
+fn run(
+    command: &mut Command,
+    program: &str,
+    input: &str,
+) -> Result<Result<String, String>, ApplyError> {
+    command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let start = |source| ApplyError::Start {
+        program: program.to_owned(),
+        source,
+    };
+    let mut child = match command.spawn() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Err(ApplyError::NoProgram {
+                program: program.to_owned(),
+            });
+        }
+        outcome => outcome.map_err(start)?,
+    };
+    let _watch = watch(&child);
+    if let Some(mut stdin) = child.stdin.take() {
+        // A program that ends early says why below.
+        if let Err(source) = stdin.write_all(input.as_bytes())
+            && source.kind() != io::ErrorKind::BrokenPipe
+        {
+            return Err(start(source));
+        }
+    }
+    let output = child.wait_with_output().map_err(start)?;
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    if output.status.success() {
+        Ok(Ok(text(&output.stdout)))
+    } else if output.status.signal() == Some(Signal::KILL.as_raw()) {
+        Err(ApplyError::Killed {
+            program: program.to_owned(),
+        })
+    } else {
+        Ok(Err(text(&output.stderr)))
+    }
+}
+
+/// Kills the child at the deadline unless what is returned is dropped before.
+fn watch(child: &Child) -> Option<Sender<()>> {
+    let pid = Pid::from_raw(i32::try_from(child.id()).ok()?)?;
+    // Stands for this process even when its number is another's. Without it nobody watches.
+    let process = pidfd_open(pid, PidfdFlags::empty()).ok()?;
+    let (ended, end) = mpsc::channel();
+    thread::spawn(move || {
+        if end.recv_timeout(DEADLINE) == Err(RecvTimeoutError::Timeout) {
+            // It may have ended just now.
+            let _ = pidfd_send_signal(process, Signal::KILL);
+        }
+    });
+    Some(ended)
+}
+
+/// Names the file that legacy iptables locks.
+const LOCK_VARIABLE: &str = "XTABLES_LOCKFILE";
+/// Stands for the network namespace: the same file for all who change its rules.
+const NAMESPACE: &str = "/proc/self/ns/net";
+
+fn uses_lock(backend: Backend) -> bool {
+    matches!(backend, Backend::Legacy | Backend::Plain)
+}
+
+/// Whether legacy iptables can make its usual lock, which a read-only root file system forbids.
+fn can_lock() -> bool {
+    let file = "/run/xtables.lock";
+    rustix::fs::access(file, Access::READ_OK).is_ok()
+        || rustix::fs::access("/run", Access::WRITE_OK | Access::EXEC_OK).is_ok()
+}

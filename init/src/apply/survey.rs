@@ -1,0 +1,108 @@
+//! What is installed in the network namespace, in every backend, before anything is changed.
+
+use std::{fs, io, process::Command};
+
+use super::{ApplyError, run::Programs};
+use crate::{
+    Backend,
+    capability::{self, Capability},
+    iptables::{installed::Installed, program::Tool},
+    netlink,
+    rules::{Family, Table},
+};
+
+/// What stands in the tables of iptables of one family.
+#[derive(Debug)]
+pub(super) struct Survey {
+    pub(super) family: Family,
+    pub(super) nft: Installed,
+    pub(super) legacy: Installed,
+}
+
+impl Survey {
+    /// Reads both variants. Nothing is run where the kernel says that there is nothing, so a new pod
+    /// costs no program and no look makes a table.
+    pub(super) fn read(family: Family, programs: Programs<'_>) -> Result<Self, ApplyError> {
+        let nft = if has_nft_tables(family) {
+            let nft = save(Tool::new(family, Backend::Nft), programs);
+            // Where there is only one iptables, it is that of the tables that are used.
+            or_else_plain(nft, family, programs)?
+        } else {
+            Installed::default()
+        };
+        let legacy = if has_legacy_tables(family)? {
+            let legacy = Tool::new(family, Backend::Legacy);
+            or_else_plain(save(legacy, programs), family, programs)?
+        } else {
+            Installed::default()
+        };
+        Ok(Self {
+            family,
+            nft,
+            legacy,
+        })
+    }
+
+    /// What stands there in a backend; in the plain one whatever it is.
+    pub(super) fn installed(&self, backend: Backend) -> &Installed {
+        match backend {
+            Backend::Legacy => &self.legacy,
+            Backend::Plain if self.legacy.holds_rules() => &self.legacy,
+            Backend::Native | Backend::Nft | Backend::Plain => &self.nft,
+        }
+    }
+}
+
+fn or_else_plain(
+    outcome: Result<Installed, ApplyError>,
+    family: Family,
+    programs: Programs<'_>,
+) -> Result<Installed, ApplyError> {
+    match outcome {
+        Err(ApplyError::NoProgram { .. }) => {
+            match save(Tool::new(family, Backend::Plain), programs) {
+                // Nothing there can be changed, whatever it is.
+                Err(ApplyError::NoProgram { .. }) => Ok(Installed::default()),
+                outcome => outcome,
+            }
+        }
+        outcome => outcome,
+    }
+}
+
+/// Reads one variant's rules.
+fn save(tool: Tool, programs: Programs<'_>) -> Result<Installed, ApplyError> {
+    if tool.backend == Backend::Legacy {
+        require(Capability::NetRaw)?;
+    }
+    let save = programs.run(tool, Command::new(tool.save()), "", [])?;
+    Ok(Installed::parse(&save))
+}
+
+pub(super) fn require(capability: Capability) -> Result<(), ApplyError> {
+    if capability::lacks(capability) {
+        Err(ApplyError::Capability(capability.name()))
+    } else {
+        Ok(())
+    }
+}
+
+fn has_nft_tables(family: Family) -> bool {
+    Table::ALL
+        .into_iter()
+        .any(|table| !netlink::lacks_table(family.into(), table.name()))
+}
+
+/// Whether this namespace has tables of legacy iptables; none where the kernel has no such thing.
+/// Asking for their names does not make one, as a look into a table would.
+fn has_legacy_tables(family: Family) -> Result<bool, ApplyError> {
+    let path = match family {
+        Family::Ipv4 => "/proc/net/ip_tables_names",
+        Family::Ipv6 => "/proc/net/ip6_tables_names",
+    };
+    match fs::read_to_string(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(source) => Err(ApplyError::Tables { path, source }),
+        Ok(names) => Ok(names.lines().any(|name| Table::of_name(name).is_some())),
+    }
+}

@@ -1,6 +1,7 @@
 //! `fairlead-init` in real network namespaces: the rules that it installs, and what they do to
 //! real packets of real users.
 
+mod configurations;
 mod faults;
 mod network_namespace;
 mod nftables;

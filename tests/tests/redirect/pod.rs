@@ -61,14 +61,12 @@ fn told(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-/// The rules and own chains of the nat table, as the kernel has them: the kernel's chains first.
+/// The rules and own chains of all tables, as the kernel has them: table by table, each chain's
+/// rules in order.
 #[track_caller]
 pub(crate) fn installed(namespace: &Namespace, family: &str, backend: &str) -> Vec<String> {
-    let save = namespace.stdout(&format!("{family}-{backend}-save"), &["-t", "nat"]);
-    let lines = save
-        .lines()
-        .filter(|line| line.starts_with("-A ") || line.contains(" - ["));
-    sorted(lines.map(str::to_owned).collect())
+    let save = namespace.stdout(&format!("{family}-{backend}-save"), &[]);
+    by_table(save.lines())
 }
 
 /// The rules of both families by both backends: all that `fairlead-init` could have changed.
@@ -91,19 +89,31 @@ pub(crate) fn golden(name: &str, family: &str) -> Vec<String> {
     let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path:?}: {error}"));
     let heading = format!("# {family}-");
     let section = text.lines().skip_while(|line| !line.starts_with(&heading));
-    let section = section.take_while(|line| *line != "COMMIT");
-    let lines = section.filter(|line| line.starts_with([':', '-']));
-    sorted(lines.map(str::to_owned).collect())
+    by_table(section.skip(1).take_while(|line| !line.starts_with("# ")))
 }
 
-/// Chains in one order; the order of rules within a chain stays.
-fn sorted(mut lines: Vec<String>) -> Vec<String> {
-    let chain = |line: &str| {
-        let word = if line.starts_with(':') { 0 } else { 1 };
-        line.split(' ').nth(word).unwrap_or_default().to_owned()
-    };
-    lines.sort_by_key(|line| (!line.starts_with(':'), chain(line)));
-    lines
+/// The rules and own chains of a text for `iptables-restore`, each after its table's name.
+fn by_table<'a>(lines: impl Iterator<Item = &'a str>) -> Vec<String> {
+    let mut table = "";
+    let mut found = Vec::new();
+    for line in lines {
+        if let Some(name) = line.strip_prefix('*') {
+            table = name;
+        } else if line.starts_with("-A ") || line.contains(" - [") {
+            found.push((table, line));
+        }
+    }
+    found.sort_by_key(|(table, line)| (*table, !line.starts_with(':'), chain(line)));
+    found
+        .into_iter()
+        .map(|(table, line)| format!("{table}: {line}"))
+        .collect()
+}
+
+/// The chain that a line declares or adds to.
+fn chain(line: &str) -> &str {
+    let word = if line.starts_with(':') { 0 } else { 1 };
+    line.split(' ').nth(word).unwrap_or_default()
 }
 
 /// A directory for the PATH that holds only what a test puts there.

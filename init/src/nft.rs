@@ -16,6 +16,8 @@
 pub mod listed;
 pub mod merge;
 pub mod parse;
+#[cfg(test)]
+mod random;
 pub mod render;
 
 pub use self::{

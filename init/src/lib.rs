@@ -20,6 +20,7 @@
 //! - [`network_namespace`]: work in another one
 //! - [`policy_route`]: where TPROXY's packets are delivered
 //! - [`address`]: the pod's IPv6, and the proxy's source address `::6`
+//! - [`validation`]: proves the redirect by real connections
 //! - [`capability`], [`log`]: what the process may do, and what it tells
 
 pub mod address;
@@ -37,6 +38,7 @@ pub mod policy_route;
 pub mod resolver;
 pub mod rules;
 pub mod turn;
+pub mod validation;
 
 pub use crate::{
     config::{Action, Backend, Config, Ipv6, Redirect, Verbosity},

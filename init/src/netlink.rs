@@ -28,6 +28,16 @@ pub(crate) fn change(message: RouteNetlinkMessage, flags: u16) -> io::Result<()>
     refusal(&answer)
 }
 
+/// Asks about one thing.
+///
+/// # Errors
+/// The kernel's refusal, or a failure of the socket.
+pub(crate) fn ask(message: RouteNetlinkMessage) -> io::Result<RouteNetlinkMessage> {
+    let answer = exchange(NETLINK_ROUTE, &serialize(message, NLM_F_REQUEST))?;
+    refusal(&answer)?;
+    parse(&answer).ok_or_else(|| io::ErrorKind::InvalidData.into())
+}
+
 /// Asks for a list. What this program cannot read is left out: none of it is ours.
 ///
 /// # Errors

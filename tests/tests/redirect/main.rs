@@ -9,3 +9,4 @@ mod packets;
 mod pod;
 mod policy_routes;
 mod rules;
+mod validation;

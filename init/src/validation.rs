@@ -1,0 +1,254 @@
+//! Proves the redirect by real connections: what `--run-validation` and the container
+//! `istio-validation` do.
+//!
+//! ```text
+//! settings, credentials, routes ─▶ probe: what can be shown ─▶ round: connect, see where it arrives
+//!                                                            ─▶ verdict: proven, or what is missing
+//! ```
+//!
+//! Which rules meet a connection depends on the user who makes it. A process that may change its
+//! user makes each socket as the one it takes; another one shows what it can, and says what it left
+//! out. Nothing that goes astray gets farther than the node: all packets have a hop limit of 1.
+//!
+//! A connection of the pod to itself never enters the nat table's PREROUTING, so the jump there to
+//! `ISTIO_INBOUND` cannot be shown from inside.
+
+mod identity;
+mod listeners;
+mod probe;
+mod round;
+mod surroundings;
+mod verdict;
+
+use std::{
+    fmt, io,
+    net::{IpAddr, SocketAddr},
+    ops::RangeInclusive,
+    thread,
+    time::{Duration, Instant},
+};
+
+use fairlead_api::values::Selection;
+use ipnet::{IpNet, Ipv4Net};
+
+use self::{
+    identity::Credentials,
+    listeners::Listeners,
+    probe::{Delivery, Expected, Probe},
+};
+use crate::rules::Family;
+
+/// Between two attempts of a check that failed.
+const PAUSE: Duration = Duration::from_secs(1);
+/// A captured connection arrives before it has left the processor; one that has not within this
+/// time has gone elsewhere.
+const QUIET: Duration = Duration::from_millis(200);
+
+/// What is proven, and what the redirect is set to do.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Settings {
+    /// The families that are captured.
+    pub families: Vec<Family>,
+    /// Where outbound connections go.
+    pub outbound_port: u16,
+    /// Where inbound connections go.
+    pub inbound_port: u16,
+    /// Where other proxies connect, uncaptured.
+    pub tunnel_port: u16,
+    /// The port that connections are made to.
+    pub probe_port: u16,
+    /// For all checks together.
+    pub timeout: Duration,
+    /// The proxy's users.
+    pub proxy_uids: Vec<u32>,
+    /// The proxy's groups.
+    pub proxy_gids: Vec<u32>,
+    /// How inbound connections are captured.
+    pub mode: Mode,
+    /// Where questions to name servers go, if they are redirected.
+    pub dns: Option<Dns>,
+    /// Which connections are captured.
+    pub captures: Captures,
+}
+
+/// How inbound connections are captured.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Mode {
+    /// Their destination is changed.
+    Redirect,
+    /// Their addresses stay.
+    Tproxy {
+        /// The mark of their packets.
+        mark: u32,
+        /// The mark of the proxy's packets to its own pod.
+        self_call_mark: u32,
+        /// The routing table for the first mark.
+        table: u32,
+    },
+}
+
+/// Where questions to name servers go.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Dns {
+    /// The proxy's port for them.
+    pub port: u16,
+    /// The name servers meant.
+    pub servers: Selection<IpAddr>,
+}
+
+/// Which connections are captured.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Captures {
+    /// Inbound, by port.
+    pub inbound_ports: Selection<RangeInclusive<u16>>,
+    /// Inbound, not captured while `inbound_ports` is `*`.
+    pub excluded_inbound_ports: Vec<RangeInclusive<u16>>,
+    /// Outbound, by destination.
+    pub outbound_cidrs: Selection<IpNet>,
+    /// Outbound, not captured whatever else is set.
+    pub excluded_outbound_cidrs: Vec<IpNet>,
+    /// Outbound, by port, whatever the destination.
+    pub outbound_ports: Vec<RangeInclusive<u16>>,
+    /// Outbound, not captured whatever else is set.
+    pub excluded_outbound_ports: Vec<RangeInclusive<u16>>,
+    /// Groups whose connections are captured.
+    pub owner_groups: Selection<u32>,
+    /// Groups whose connections are not.
+    pub excluded_owner_groups: Vec<u32>,
+    /// Interfaces left alone; a trailing `+` stands for any further letters.
+    pub excluded_interfaces: Vec<String>,
+    /// What an application means by localhost.
+    pub loopback_cidr: Ipv4Net,
+}
+
+/// What came out: lines to print.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Validated {
+    /// What a real connection has shown.
+    pub proven: Vec<String>,
+    /// What could not be tried, and why.
+    pub left_out: Vec<String>,
+}
+
+/// Why the redirect is not proven.
+#[derive(Debug, thiserror::Error)]
+pub enum ValidationError {
+    /// Somebody listens where captured connections arrive.
+    #[error(
+        "{address} is taken, most likely by the proxy, which runs already: prove the redirect \
+         before it starts, in an init container, or leave --run-validation out"
+    )]
+    Taken {
+        /// The address.
+        address: SocketAddr,
+    },
+    /// No listener could be made.
+    #[error("listen on {address}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// Waiting for connections failed.
+    #[error("wait for a connection")]
+    Wait(#[source] io::Error),
+    /// Connections did not go where they should.
+    #[error("{0}")]
+    Unproven(Faults),
+}
+
+/// What is wrong, each in a sentence.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Faults(pub Vec<String>);
+
+impl fmt::Display for Faults {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the redirect does not work:")?;
+        for fault in &self.0 {
+            write!(f, "\n- {fault}")?;
+        }
+        Ok(())
+    }
+}
+
+/// Proves the redirect of this network namespace, within the timeout of the settings.
+///
+/// # Errors
+/// A port is taken, or says which rule is missing for each check that failed.
+pub fn validate(settings: &Settings) -> Result<Validated, ValidationError> {
+    let end = Instant::now() + settings.timeout;
+    let credentials = Credentials::of_process(settings);
+    let plan = probe::plan(settings, &credentials, surroundings::route);
+    let listeners = Listeners::open(settings, &plan, &credentials)?;
+    let (leaving, arriving): (Vec<&Probe>, Vec<&Probe>) = plan
+        .probes
+        .iter()
+        .partition(|probe| probe.expected == Expected::Leaves);
+    // That something is not captured tells only once the rules are seen to stand.
+    let mut proven = prove(settings, &listeners, arriving, PAUSE, end)?;
+    proven.extend(prove_deliveries(&plan.deliveries, end)?);
+    proven.extend(prove(settings, &listeners, leaving, QUIET, end)?);
+    Ok(Validated {
+        proven,
+        left_out: plan.left_out,
+    })
+}
+
+/// Tries until all are proven, or the time is over: another container may still be at work.
+fn prove(
+    settings: &Settings,
+    listeners: &Listeners,
+    mut open: Vec<&Probe>,
+    wait: Duration,
+    end: Instant,
+) -> Result<Vec<String>, ValidationError> {
+    let mut proven = Vec::with_capacity(open.len());
+    while !open.is_empty() {
+        let begin = Instant::now();
+        // At the end of the time one short round is left to say what is wrong.
+        let wait = wait.min(end.saturating_duration_since(begin)).max(QUIET);
+        let outcomes = round::run(listeners, &open, begin + wait).map_err(ValidationError::Wait)?;
+        let mut faults = Vec::new();
+        let mut failed = Vec::new();
+        for (probe, outcome) in open.into_iter().zip(outcomes) {
+            match verdict::judge(settings, probe, &outcome) {
+                Ok(line) => proven.push(line),
+                Err(fault) => {
+                    failed.push(probe);
+                    faults.push(fault);
+                }
+            }
+        }
+        open = failed;
+        let next = begin + PAUSE;
+        if !open.is_empty() {
+            if next >= end {
+                return Err(ValidationError::Unproven(Faults(faults)));
+            }
+            thread::sleep(next.saturating_duration_since(Instant::now()));
+        }
+    }
+    Ok(proven)
+}
+
+/// Asks the kernel where it would send packets with TPROXY's mark: one to the pod's own address,
+/// as those over loopback are, would arrive without the policy route, too.
+fn prove_deliveries(deliveries: &[Delivery], end: Instant) -> Result<Vec<String>, ValidationError> {
+    loop {
+        let outcomes = deliveries.iter().map(|delivery| {
+            let delivered = surroundings::delivers(delivery.mark, delivery.destination);
+            verdict::judge_delivery(delivery, delivered)
+        });
+        let (proven, faults): (Vec<_>, Vec<_>) = outcomes.partition(Result::is_ok);
+        if faults.is_empty() {
+            return Ok(proven.into_iter().flatten().collect());
+        }
+        let now = Instant::now();
+        if now >= end {
+            let faults = faults.into_iter().filter_map(Result::err).collect();
+            return Err(ValidationError::Unproven(Faults(faults)));
+        }
+        thread::sleep(PAUSE.min(end - now));
+    }
+}

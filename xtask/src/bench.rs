@@ -8,7 +8,7 @@ use clap::ValueEnum;
 use crate::cluster::{self, Cluster};
 use crate::command::Program;
 use crate::images::{self, programs};
-use crate::{packages, product};
+use crate::{istio, packages, product};
 
 /// The cluster of the figures is its own, so that nothing else runs on it.
 const CLUSTER: &str = "bench";
@@ -16,7 +16,7 @@ const CLUSTER: &str = "bench";
 /// What can be measured.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
 pub(crate) enum Figure {
-    /// Time that programming the redirect takes, in network namespaces; needs root
+    /// Time that programming the redirect takes, beside Istio's program, in network namespaces; needs root
     Init,
     /// Memory, throughput and latency of the sidecar, in network namespaces; needs root
     Proxy,
@@ -54,6 +54,11 @@ pub(crate) fn run(which: &[Figure]) -> Result<()> {
     } else {
         product::ensure()?
     };
+    let pilot_agent = if in_namespaces.contains(&Figure::Init.name()) {
+        Some(istio::pilot_agent()?)
+    } else {
+        None
+    };
     // With the same packages as for the images, so that cargo builds none of them twice.
     let programs = programs::build(&[programs::PROGRAMS.as_slice(), &[programs::BENCH]].concat())?;
     let bench = |figures: &[&str]| {
@@ -62,7 +67,11 @@ pub(crate) fn run(which: &[Figure]) -> Result<()> {
             .env("FAIRLEAD_BIN_DIR", &programs)
     };
     // Before the cluster starts, whose daemons are never quite idle.
-    bench(&[&["rig"], in_namespaces.as_slice()].concat()).show()?;
+    let mut quiet = bench(&[&["rig"], in_namespaces.as_slice()].concat());
+    if let Some(program) = pilot_agent {
+        quiet = quiet.env("FAIRLEAD_BENCH_PILOT_AGENT", program);
+    }
+    quiet.show()?;
     if on_cluster.is_empty() {
         return Ok(());
     }

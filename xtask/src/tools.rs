@@ -3,26 +3,17 @@
 //! One Go module (`xtask/kube`) builds them all, so that what they share compiles once. The result
 //! is cached outside the checkout, under a name made of all that goes into it.
 
-use std::fs::{self, File};
-use std::hash::{DefaultHasher, Hasher};
-use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::Result;
 
-use crate::command::{Program, tail_of_file};
-use crate::{cache, packages, progress};
+use crate::go;
 
 /// The Kubernetes that runs in the development cluster; `xtask/kube/go.mod` requires the same.
 pub(crate) const KUBERNETES_VERSION: &str = "1.35.4";
 const HELM_VERSION: &str = "3.20.2";
 
 const TARGETS: [&str; 4] = ["./kube", "./coredns", "./pause", "helm.sh/helm/v3/cmd/helm"];
-
-/// How often a long build says how far it is.
-const REPORT_EVERY: Duration = Duration::from_secs(20);
 
 /// Where the built programs lie.
 #[derive(Clone, Debug)]
@@ -35,9 +26,17 @@ impl Tools {
     ///
     /// The first build takes minutes on both cores; it may run in a thread beside a Rust build.
     pub(crate) fn ensure() -> Result<Self> {
-        let module = crate::checkout().join("xtask/kube");
-        let name = format!("kube-{KUBERNETES_VERSION}-{:016x}", fingerprint(&module)?);
-        let directory = cache::ensure(&name, |scratch| build(&module, scratch))?;
+        let directory = go::Build {
+            name: &format!("kube-{KUBERNETES_VERSION}"),
+            title: &format!("Kubernetes {KUBERNETES_VERSION}, Helm {HELM_VERSION} and CoreDNS"),
+            duration: "6 minutes",
+            module: &crate::checkout().join("xtask/kube"),
+            files: &["kube/main.go", "coredns/main.go", "pause/main.go"],
+            targets: &TARGETS,
+            tags: "",
+            linker_flags: &linker_flags(),
+        }
+        .ensure()?;
         Ok(Self { directory })
     }
 
@@ -55,108 +54,6 @@ impl Tools {
     pub(crate) fn directory(&self) -> &Path {
         &self.directory
     }
-}
-
-/// Changes whenever the programs would.
-fn fingerprint(module: &Path) -> Result<u64> {
-    let mut hasher = DefaultHasher::new();
-    for file in [
-        "go.mod",
-        "go.sum",
-        "kube/main.go",
-        "coredns/main.go",
-        "pause/main.go",
-    ] {
-        let path = module.join(file);
-        hasher.write(&fs::read(&path).with_context(|| format!("read {}", path.display()))?);
-    }
-    hasher.write(linker_flags().as_bytes());
-    Ok(hasher.finish())
-}
-
-fn build(module: &Path, directory: &Path) -> Result<()> {
-    if packages::find("go").is_none() {
-        bail!(
-            "Kubernetes is built from source, and there is no `go` in PATH; install Go 1.25 or newer: https://go.dev/dl"
-        );
-    }
-    let go = |args: &[&str]| {
-        Program::new("go")
-            .args(args)
-            .args(TARGETS)
-            .current_dir(module)
-            .env("CGO_ENABLED", "0")
-            // Go would ask git for the version, and git refuses the checkout of another user: root,
-            // say, in yours.
-            .env("GOFLAGS", "-buildvcs=false")
-            // The compiler collects its garbage a sixth of its time, for memory that is there.
-            .env("GOGC", "400")
-            .env("GOMEMLIMIT", "1500MiB")
-    };
-    let total = progress::step(
-        "fetching the sources of Kubernetes, Helm and CoreDNS (once)",
-        || {
-            Ok(go(&["list", "-mod=readonly", "-deps"])
-                .output()?
-                .lines()
-                .count())
-        },
-    )?;
-    let title = format!(
-        "building Kubernetes {KUBERNETES_VERSION}, Helm {HELM_VERSION} and CoreDNS (about 6 minutes, once)"
-    );
-    progress::step(&title, || {
-        let output = format!("{}/", directory.display());
-        let flags = linker_flags();
-        // Debug information is stripped in the end, so it need not be made.
-        let args = [
-            "build",
-            "-mod=readonly",
-            "-v",
-            "-ldflags",
-            &flags,
-            "-gcflags=all=-dwarf=false",
-            "-o",
-            &output,
-        ];
-        run_reporting(
-            go(&args).into_command(),
-            total,
-            &directory.join("build.log"),
-        )
-    })
-}
-
-/// Runs `go build -v`, which prints one line for each package it compiles.
-fn run_reporting(mut command: Command, total: usize, log: &Path) -> Result<()> {
-    let mut log_file = File::create(log).with_context(|| format!("create {}", log.display()))?;
-    let mut child = command
-        .stdin(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .context("start `go build`")?;
-    let started = Instant::now();
-    let mut reported = started;
-    let mut compiled = 0;
-    if let Some(stderr) = child.stderr.take() {
-        for line in BufReader::new(stderr).lines() {
-            let line = line.context("read what `go build` prints")?;
-            writeln!(log_file, "{line}").with_context(|| format!("write {}", log.display()))?;
-            compiled += 1;
-            if reported.elapsed() >= REPORT_EVERY {
-                reported = Instant::now();
-                let seconds = started.elapsed().as_secs();
-                progress::detail(&format!(
-                    "{compiled} of {total} packages compiled, {seconds} s"
-                ));
-            }
-        }
-    }
-    let status = child.wait().context("wait for `go build`")?;
-    if !status.success() {
-        bail!("`go build` failed, {status}:\n{}", tail_of_file(log));
-    }
-    Ok(())
 }
 
 /// Without its version Kubernetes says v0.0.0-master, and a chart's `kubeVersion` refuses it.
@@ -185,6 +82,8 @@ fn major_and_minor(version: &str) -> (&str, &str) {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

@@ -8,8 +8,8 @@
 //! iptables-save ─▶ installed: rules and text ───┘
 //! ```
 //!
-//! Only [`apply`], [`address`], [`capability`], [`log`] and what asks the kernel touch the system;
-//! the rest is plain functions of plain values.
+//! Only [`apply`], [`address`], [`capability`], [`log`], [`explain::live`] and what asks the kernel
+//! touch the system; the rest is plain functions of plain values.
 //!
 //! - [`flags`], [`config`]: Istio's flags, all faults at once
 //! - [`rules`]: the rules as data, per family
@@ -19,6 +19,7 @@
 //! - [`turn`]: one run at a time in a network namespace
 //! - [`network_namespace`]: work in another one
 //! - [`policy_route`]: where TPROXY's packets are delivered
+//! - [`explain`]: why a packet is captured, or not, by the rules that stand
 //! - [`address`]: the pod's IPv6, and the proxy's source address `::6`
 //! - [`validation`]: proves the redirect by real connections
 //! - [`capability`], [`log`]: what the process may do, and what it tells
@@ -27,6 +28,7 @@ pub mod address;
 pub mod apply;
 pub mod capability;
 pub mod config;
+pub mod explain;
 pub mod flags;
 pub mod iptables;
 pub mod log;

@@ -1,7 +1,7 @@
-//! Reads the flags, programs the redirect, exits.
+//! Reads the flags, programs the redirect, or explains it, exits.
 
 use std::{
-    fs,
+    env, fs,
     io::{self, Write},
     path::Path,
     process::ExitCode,
@@ -12,12 +12,15 @@ use clap::Parser;
 use fairlead_init::{
     Action, Config, Flags, Log, Verbosity, address, apply,
     config::NameServers,
-    network_namespace,
+    explain, network_namespace,
     plan::{Plan, Surroundings},
     resolver,
 };
 
 fn main() -> ExitCode {
+    if let Some(code) = explain::command::run(env::args_os()) {
+        return code;
+    }
     let flags = match Flags::try_parse() {
         Ok(flags) => flags,
         Err(usage) => return print(&usage),

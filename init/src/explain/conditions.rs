@@ -6,7 +6,7 @@ use super::{
     packet::{Direction, Packet, family},
     words,
 };
-use crate::rules::{Is, Match, Protocol, Rule, State};
+use crate::rules::{Family, Is, Match, Protocol, Rule, State};
 
 /// The packet as the next rule sees it; rules change some of it.
 #[derive(Clone, Debug)]
@@ -26,9 +26,7 @@ pub(super) struct Seen {
 
 impl From<&Packet> for Seen {
     fn from(packet: &Packet) -> Self {
-        let interface = |of: Direction| {
-            (packet.direction == of).then(|| packet.interface.clone())
-        };
+        let interface = |of: Direction| (packet.direction == of).then(|| packet.interface.clone());
         Self {
             protocol: packet.protocol,
             source: packet.source,
@@ -73,10 +71,15 @@ impl Seen {
     fn holds(&self, condition: &Match) -> Option<bool> {
         Some(match condition {
             Match::Family(of) => *of == family(self.destination.ip()),
+            // In a table of both families, an address asks for its family, even if negated.
             Match::Source(cidr) => {
-                cidr.holds(|cidr| self.source.is_some_and(|source| cidr.contains(&source)))
+                Family::of(cidr.value()) == family(self.destination.ip())
+                    && cidr.holds(|cidr| self.source.is_some_and(|source| cidr.contains(&source)))
             }
-            Match::Destination(cidr) => cidr.holds(|cidr| cidr.contains(&self.destination.ip())),
+            Match::Destination(cidr) => {
+                Family::of(cidr.value()) == family(self.destination.ip())
+                    && cidr.holds(|cidr| cidr.contains(&self.destination.ip()))
+            }
             Match::InInterface(name) => {
                 name.holds(|name| self.in_interface.as_deref() == Some(name))
             }

@@ -89,7 +89,10 @@ impl fmt::Display for Packet {
                 write!(f, ", leaving by {}", self.interface)?;
             }
         }
-        for (what, mark) in [("mark", self.mark), ("connection mark", self.connection_mark)] {
+        for (what, mark) in [
+            ("mark", self.mark),
+            ("connection mark", self.connection_mark),
+        ] {
             if mark != 0 {
                 write!(f, ", {what} {mark}")?;
             }

@@ -39,8 +39,15 @@ pub enum Reason {
 /// Why the rule of a step stands there.
 pub fn reason(step: &Step<'_>) -> Reason {
     let chain = &step.chain.name;
-    let known = match step.rule.table {
-        Table::Raw => raw(step.rule),
+    // In tables that both families share, rules of one say so; it is no setting's doing.
+    let mut rule = step.rule.clone();
+    rule.matches.retain(|is| !matches!(is, Match::Family(_)));
+    let step = &Step {
+        rule: &rule,
+        ..*step
+    };
+    let known = match rule.table {
+        Table::Raw => raw(&rule),
         Table::Mangle => mangle(step),
         Table::Nat => nat(step),
     };
@@ -103,6 +110,15 @@ const EXCLUDED_PORTS: Setting = annotated(
 );
 const EXCLUDED_INTERFACES: Setting = flag("--istio-exclude-interfaces");
 const VIRTUAL_INTERFACES: Setting = flag("--kube-virt-interfaces");
+const DROP_INVALID: Setting = flag("--drop-invalid");
+const OUTBOUND_PORT: Setting = flag("--envoy-port");
+const DNS_SERVERS: Setting = flag("--dns-server");
+const ALL_DNS: Setting = flag("--capture-all-dns");
+const TUNNEL_PORT: Setting = flag("--inbound-tunnel-port");
+const LOOPBACK: Setting = flag("--istio-outbound-ipv4-loopback-cidr");
+const EXCLUDED_GROUPS: Setting = flag("--istio-outbound-owner-groups-exclude");
+const INCLUDED_GROUPS: Setting = flag("--istio-outbound-owner-groups");
+const PROXYS_PORTS: Setting = flag("--istio-local-exclude-ports");
 
 fn known(why: impl Into<String>, settings: &'static [Setting]) -> Option<Known> {
     Some((why.into(), settings))
@@ -116,13 +132,15 @@ fn raw(rule: &Rule) -> Option<Known> {
         ),
         (Verdict::ConnectionZone(_), matches) if rule.chain.is_ours() => {
             let of_proxy = matches.iter().any(|condition| {
-                matches!(condition, Match::Uid(Is::Equal(_)) | Match::Gid(Is::Equal(_)))
+                matches!(
+                    condition,
+                    Match::Uid(Is::Equal(_)) | Match::Gid(Is::Equal(_))
+                )
             });
-            let why = match matches.first() {
-                Some(Match::SourcePort(..)) if of_proxy => {
-                    "the proxy's answers belong to the application's questions"
-                }
-                _ if of_proxy => {
+            let answers = matches.iter().any(|is| matches!(is, Match::SourcePort(..)));
+            let why = match of_proxy {
+                true if answers => "the proxy's answers belong to the application's questions",
+                true => {
                     "the proxy's own questions are kept apart from the application's, which have \
                      the same addresses"
                 }
@@ -139,35 +157,48 @@ fn raw(rule: &Rule) -> Option<Known> {
 
 fn mangle(step: &Step<'_>) -> Option<Known> {
     let rule = step.rule;
-    let inbound = rule.chain == Chain::ISTIO_INBOUND || rule.chain == Chain::PREROUTING;
+    let inbound = rule.chain == Chain::ISTIO_INBOUND;
+    // Istio has some in the kernel's chains.
     let outbound = rule.chain == Chain::ISTIO_OUTPUT || rule.chain == Chain::OUTPUT;
-    if !rule.chain.is_ours() && !rule.chain.is_kernels() {
-        return None;
-    }
     match (&rule.verdict, rule.matches.as_slice()) {
         (Verdict::Jump(target), _) if *target == Chain::ISTIO_DROP => known(
             "packets that belong to no connection are dropped",
-            &[flag("--drop-invalid")],
+            &[DROP_INVALID],
         ),
         (Verdict::Drop, _) if rule.chain == Chain::ISTIO_DROP => {
-            known("it is invalid", &[flag("--drop-invalid")])
+            known("it is invalid", &[DROP_INVALID])
         }
-        (Verdict::Jump(target), _) if rule.chain.is_kernels() && *target == Chain::ISTIO_INBOUND => {
+        (Verdict::Jump(target), _)
+            if rule.chain.is_kernels() && *target == Chain::ISTIO_INBOUND =>
+        {
             known("arriving connections are captured there or not", &[MODE])
         }
         (Verdict::Jump(target), _) if rule.chain.is_kernels() && *target == Chain::ISTIO_OUTPUT => {
-            known("the proxy's packets to its own pod are marked there", &[MODE])
+            known(
+                "the proxy's packets to its own pod are marked there",
+                &[MODE],
+            )
         }
         (Verdict::Tproxy { .. }, _) if rule.chain == Chain::ISTIO_TPROXY => known(
             "the proxy's inbound port takes it, with its addresses unchanged",
             &[INBOUND_PORT, MARK, MODE],
         ),
+        // TPROXY of iptables does so itself.
+        (Verdict::Drop, _) if rule.chain == Chain::ISTIO_TPROXY => known(
+            "without the proxy's transparent socket it is dropped",
+            &[INBOUND_PORT, MODE],
+        ),
         (Verdict::SetMark(_) | Verdict::Accept, []) if rule.chain == Chain::ISTIO_DIVERT => known(
             "by its mark it stays in the pod, with the connection that it belongs to",
             &[MARK, MODE],
         ),
-        (Verdict::SaveMark, [Match::Mark(Is::Equal(_))]) if inbound => {
-            known("the answers find their way by the mark of the connection", &[MARK, MODE])
+        (Verdict::SaveMark, [Match::Mark(Is::Equal(_))])
+            if inbound || rule.chain == Chain::PREROUTING =>
+        {
+            known(
+                "the answers find their way by the mark of the connection",
+                &[MARK, MODE],
+            )
         }
         (Verdict::Return, [Match::Mark(Is::Equal(_))]) if inbound => {
             known("it is marked already: the proxy has it", &[MARK, MODE])
@@ -175,13 +206,23 @@ fn mangle(step: &Step<'_>) -> Option<Known> {
         (Verdict::Return, matches) if inbound && is_from_passthrough(matches) => {
             known("the proxy's own connection to the application", &[])
         }
-        (Verdict::Return, [Match::InInterface(Is::Equal(_)), Match::Mark(Is::Not(SELF_CALL_MARK))])
-        | (Verdict::Return, [Match::Mark(Is::Not(SELF_CALL_MARK)), Match::InInterface(Is::Equal(_))])
-            if inbound =>
+        (
+            Verdict::Return,
+            [
+                Match::InInterface(Is::Equal(_)),
+                Match::Mark(Is::Not(SELF_CALL_MARK)),
+            ],
+        )
+        | (
+            Verdict::Return,
+            [
+                Match::Mark(Is::Not(SELF_CALL_MARK)),
+                Match::InInterface(Is::Equal(_)),
+            ],
+        ) if inbound => known("the pod talks to itself, and not by the proxy", &[MODE]),
+        (Verdict::Return, [Match::InInterface(Is::Equal(name))])
+            if inbound || rule.chain == Chain::PREROUTING =>
         {
-            known("the pod talks to itself, and not by the proxy", &[MODE])
-        }
-        (Verdict::Return, [Match::InInterface(Is::Equal(name))]) if inbound => {
             interface(step, name)
         }
         (Verdict::Return, [Match::DestinationPort(_, Is::Equal(ports))]) if inbound => {
@@ -198,7 +239,10 @@ fn mangle(step: &Step<'_>) -> Option<Known> {
             interface(step, name)
         }
         (Verdict::Return, matches)
-            if outbound && matches.iter().any(|is| matches!(is, Match::Mark(Is::Equal(_)))) =>
+            if outbound
+                && matches
+                    .iter()
+                    .any(|is| matches!(is, Match::Mark(Is::Equal(_)))) =>
         {
             known("it is marked already", &[MARK, MODE])
         }
@@ -207,7 +251,10 @@ fn mangle(step: &Step<'_>) -> Option<Known> {
                 Some(Match::Gid(_)) => &[GIDS, MODE],
                 _ => &[UIDS, MODE],
             };
-            known("the proxy calls its own pod: the mark lets it enter as a peer would", setting)
+            known(
+                "the proxy calls its own pod: the mark lets it enter as a peer would",
+                setting,
+            )
         }
         (Verdict::RestoreMark, [Match::ConnectionMark(Is::Equal(_))]) if outbound => known(
             "answers of captured connections go back to the proxy by the mark of the connection",
@@ -224,7 +271,8 @@ fn nat(step: &Step<'_>) -> Option<Known> {
         (Verdict::Jump(target), matches)
             if *chain == Chain::PREROUTING && *target == Chain::ISTIO_REDIRECT =>
         {
-            let virtual_machines = "what a virtual machine of the pod sends is captured as outbound";
+            let virtual_machines =
+                "what a virtual machine of the pod sends is captured as outbound";
             match matches.iter().any(|is| matches!(is, Match::Destination(_))) {
                 true => known(virtual_machines, &[VIRTUAL_INTERFACES, INCLUDED_CIDRS]),
                 false => known(virtual_machines, &[VIRTUAL_INTERFACES]),
@@ -243,7 +291,7 @@ fn nat(step: &Step<'_>) -> Option<Known> {
         }
         (Verdict::Redirect(_), _) if *chain == Chain::ISTIO_REDIRECT => known(
             "the proxy's port for captured outbound connections",
-            &[flag("--envoy-port")],
+            &[OUTBOUND_PORT],
         ),
         (Verdict::Redirect(_), _) if *chain == Chain::ISTIO_IN_REDIRECT => known(
             "the proxy's port for captured inbound connections",
@@ -251,14 +299,13 @@ fn nat(step: &Step<'_>) -> Option<Known> {
         ),
         (Verdict::Redirect(_), _) if *chain == Chain::ISTIO_OUTPUT_DNS => known(
             "the proxy answers questions to name servers",
-            &[DNS, flag("--dns-server"), flag("--capture-all-dns")],
+            &[DNS, DNS_SERVERS, ALL_DNS],
         ),
         // Istio leaves interfaces out there, and not in chains of its own.
-        (Verdict::Return, [Match::InInterface(Is::Equal(name)) | Match::OutInterface(Is::Equal(name))])
-            if chain.is_kernels() =>
-        {
-            interface(step, name)
-        }
+        (
+            Verdict::Return,
+            [Match::InInterface(Is::Equal(name)) | Match::OutInterface(Is::Equal(name))],
+        ) if chain.is_kernels() => interface(step, name),
         _ if *chain == Chain::ISTIO_INBOUND => inbound(step),
         _ if *chain == Chain::ISTIO_OUTPUT => outbound(step),
         _ => None,
@@ -267,10 +314,9 @@ fn nat(step: &Step<'_>) -> Option<Known> {
 
 fn inbound(step: &Step<'_>) -> Option<Known> {
     match (&step.rule.verdict, step.rule.matches.as_slice()) {
-        (Verdict::Return, [Match::DestinationPort(..)]) if step.number == 1 => known(
-            "the mesh's tunnel port is never captured",
-            &[flag("--inbound-tunnel-port")],
-        ),
+        (Verdict::Return, [Match::DestinationPort(..)]) if step.number == 1 => {
+            known("the mesh's tunnel port is never captured", &[TUNNEL_PORT])
+        }
         (Verdict::Return, [Match::DestinationPort(_, Is::Equal(ports))]) => {
             Some(excluded_inbound(ports))
         }
@@ -324,10 +370,9 @@ fn uncaptured(step: &Step<'_>) -> Option<Known> {
         }
         [Match::DestinationPort(..)] => known("the port is left alone", &[EXCLUDED_PORTS]),
         [Match::OutInterface(Is::Equal(name))] => interface(step, name),
-        [Match::Destination(Is::Equal(cidr))] if cidr.addr().is_loopback() => known(
-            "the application means itself",
-            &[flag("--istio-outbound-ipv4-loopback-cidr")],
-        ),
+        [Match::Destination(Is::Equal(cidr))] if cidr.addr().is_loopback() => {
+            known("the application means itself", &[LOOPBACK])
+        }
         [Match::Destination(Is::Equal(_))] => {
             known("the destination is left alone", &[EXCLUDED_CIDRS])
         }
@@ -335,23 +380,28 @@ fn uncaptured(step: &Step<'_>) -> Option<Known> {
         [Match::Gid(Is::Equal(gid))] if is_proxys_group(step, *gid) => {
             known("the proxy's own packets are not captured", &[GIDS])
         }
-        [Match::Gid(Is::Equal(_))] => known(
-            "the group's processes are left alone",
-            &[flag("--istio-outbound-owner-groups-exclude")],
-        ),
-        _ if matches.iter().all(|is| matches!(is, Match::Gid(Is::Not(_)))) => known(
-            "other groups' processes are left alone",
-            &[flag("--istio-outbound-owner-groups")],
-        ),
-        [Match::OutInterface(Is::Equal(_)), ..] => {
+        [Match::Gid(Is::Equal(_))] => {
+            known("the group's processes are left alone", &[EXCLUDED_GROUPS])
+        }
+        _ if matches
+            .iter()
+            .all(|is| matches!(is, Match::Gid(Is::Not(_)))) =>
+        {
+            known("other groups' processes are left alone", &[INCLUDED_GROUPS])
+        }
+        _ => {
             let why = "the pod talks to itself, and not by the proxy";
-            match matches.last()? {
-                Match::Uid(Is::Not(_)) => known(why, &[UIDS]),
-                Match::Gid(Is::Not(_)) => known(why, &[GIDS]),
-                _ => None,
+            let has = |is: fn(&Match) -> bool| matches.iter().any(is);
+            if !has(|is| matches!(is, Match::OutInterface(Is::Equal(_)))) {
+                None
+            } else if has(|is| matches!(is, Match::Uid(Is::Not(_)))) {
+                known(why, &[UIDS])
+            } else if has(|is| matches!(is, Match::Gid(Is::Not(_)))) {
+                known(why, &[GIDS])
+            } else {
+                None
             }
         }
-        _ => None,
     }
 }
 
@@ -379,8 +429,8 @@ fn interface(step: &Step<'_>, name: &str) -> Option<Known> {
     }
     // In the kernel's chains, it is the redirect's only where a jump to it follows.
     let mut after = step.chain.rules.iter().skip(step.number);
-    let ours = step.chain.name.is_ours()
-        || after.any(|rule| rule.target().is_some_and(Chain::is_ours));
+    let ours =
+        step.chain.name.is_ours() || after.any(|rule| rule.target().is_some_and(Chain::is_ours));
     ours.then(|| known("the interface is left alone", &[EXCLUDED_INTERFACES]))?
 }
 
@@ -391,14 +441,17 @@ fn excluded_inbound(excluded: &[Ports]) -> Known {
     match excluded.iter().all(of_proxy) {
         true => (
             "the proxy itself serves the port".to_owned(),
-            &[flag("--istio-local-exclude-ports")],
+            &[PROXYS_PORTS],
         ),
         false => ("the port is left alone".to_owned(), &[EXCLUDED_INBOUND]),
     }
 }
 
 fn included_inbound(matches: &[Match]) -> Option<Known> {
-    match matches.iter().any(|is| matches!(is, Match::DestinationPort(..))) {
+    match matches
+        .iter()
+        .any(|is| matches!(is, Match::DestinationPort(..)))
+    {
         true => known("the port is to be captured", &[INCLUDED_INBOUND]),
         false => known("all other ports are captured", &[INCLUDED_INBOUND]),
     }

@@ -54,7 +54,9 @@ impl Tables {
             chain_of(&mut tables, family, table, &chain).hook = hook;
         }
         for line in saved.lines {
-            let Rule { table, ref chain, .. } = line.rule;
+            let Rule {
+                table, ref chain, ..
+            } = line.rule;
             let chain = chain_of(&mut tables, family, table, chain);
             chain.rules.push(line.rule);
         }
@@ -87,6 +89,11 @@ impl Tables {
         let name = nft_name(family);
         let tables = self.tables.iter();
         tables.filter(move |table| table.family == name || table.family == "inet")
+    }
+
+    /// Whether there are tables of a family, were they empty.
+    pub(super) fn covers(&self, family: Family) -> bool {
+        self.of_family(family).next().is_some()
     }
 
     /// Whether a rule stands anywhere for a family.
@@ -123,16 +130,24 @@ fn chain_of<'a>(
     table: Table,
     chain: &Chain,
 ) -> &'a mut ListedChain {
-    let table = entry(tables, |listed| listed.name == table.name(), || ListedTable {
-        family: nft_name(family).to_owned(),
-        name: table.name().to_owned(),
-        chains: Vec::new(),
-    });
-    entry(&mut table.chains, |listed| listed.name == *chain, || ListedChain {
-        name: chain.clone(),
-        hook: None,
-        rules: Vec::new(),
-    })
+    let table = entry(
+        tables,
+        |listed| listed.name == table.name(),
+        || ListedTable {
+            family: nft_name(family).to_owned(),
+            name: table.name().to_owned(),
+            chains: Vec::new(),
+        },
+    );
+    entry(
+        &mut table.chains,
+        |listed| listed.name == *chain,
+        || ListedChain {
+            name: chain.clone(),
+            hook: None,
+            rules: Vec::new(),
+        },
+    )
 }
 
 fn entry<T>(list: &mut Vec<T>, is: impl Fn(&T) -> bool, new: impl FnOnce() -> T) -> &mut T {

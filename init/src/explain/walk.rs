@@ -131,7 +131,9 @@ pub fn walk<'a>(tables: &'a [Tables], packet: &Packet) -> Explanation<'a> {
             );
         }
         let names: Vec<String> = in_use().map(|tables| tables.backend.to_string()).collect();
-        let redirects = in_order.iter().filter(|tables| tables.holds_redirect(family));
+        let redirects = in_order
+            .iter()
+            .filter(|tables| tables.holds_redirect(family));
         let names = names.join(" and ");
         explanation.notes.push(match redirects.count() {
             0 | 1 => format!("rules stand in {names}; the kernel asks them all"),
@@ -209,6 +211,9 @@ impl<'a> Walk<'a> {
             self.translated = true;
         }
         let outcome = self.outcome();
+        for tables in &self.tables {
+            self.notes.extend(tables.notes.iter().cloned());
+        }
         self.note_other_rules();
         Explanation {
             packet: self.packet,
@@ -269,7 +274,9 @@ impl<'a> Walk<'a> {
     /// Asks the chains of a hook; an outcome that no later one can change.
     fn pass(&mut self) -> Option<Outcome> {
         for place in self.bases() {
-            let Some(hook) = &place.chain.hook else { continue };
+            let Some(hook) = &place.chain.hook else {
+                continue;
+            };
             if hook.kind == "nat" && !self.asks_nat(place) {
                 continue;
             }
@@ -305,7 +312,11 @@ impl<'a> Walk<'a> {
                 for chain in &table.chains {
                     let hook = chain.hook.as_ref();
                     if hook.is_some_and(|hook| hook.name == self.hook.name()) {
-                        bases.push(Place { tables, table, chain });
+                        bases.push(Place {
+                            tables,
+                            table,
+                            chain,
+                        });
                     }
                 }
             }
@@ -350,7 +361,9 @@ impl<'a> Walk<'a> {
             return End::Undecided;
         }
         if path.len() == DEEPEST {
-            self.doubt(format!("chains deeper than {DEEPEST} jumps are not followed"));
+            self.doubt(format!(
+                "chains deeper than {DEEPEST} jumps are not followed"
+            ));
             return End::Undecided;
         }
         path.push(name);
@@ -439,7 +452,9 @@ impl<'a> Walk<'a> {
         let chain = place.table.chains.iter().find(|chain| chain.name == *name);
         if chain.is_none() {
             let table = place.tables.name(place.table);
-            self.doubt(format!("{table} has no chain {name}, to which a rule leads"));
+            self.doubt(format!(
+                "{table} has no chain {name}, to which a rule leads"
+            ));
         }
         chain.map(|chain| Place { chain, ..place })
     }
@@ -524,8 +539,8 @@ impl<'a> Walk<'a> {
 /// Targets that change nothing of a packet's way (iptables-extensions(8)).
 fn is_inert(verdict: &Verdict) -> bool {
     const TARGETS: [&str; 14] = [
-        "AUDIT", "CHECKSUM", "CLASSIFY", "CT", "DSCP", "HL", "LED", "LOG", "NFLOG", "SET", "TCPMSS",
-        "TOS", "TRACE", "TTL",
+        "AUDIT", "CHECKSUM", "CLASSIFY", "CT", "DSCP", "HL", "LED", "LOG", "NFLOG", "SET",
+        "TCPMSS", "TOS", "TRACE", "TTL",
     ];
     match verdict {
         Verdict::Continue => true,

@@ -86,8 +86,16 @@ fn port(protocol: Protocol, which: &str, ports: &Is<Vec<Ports>>) -> String {
         [Ports { first, last }] if first == last => "port",
         _ => "ports",
     };
-    let not = if matches!(ports, Is::Not(_)) { "not " } else { "" };
-    format!("{} {not}{which} {plural} {}", name(protocol), list.join(","))
+    let not = if matches!(ports, Is::Not(_)) {
+        "not "
+    } else {
+        ""
+    };
+    format!(
+        "{} {not}{which} {plural} {}",
+        name(protocol),
+        list.join(",")
+    )
 }
 
 fn compared(what: &str, is: &Is<impl Display>) -> String {

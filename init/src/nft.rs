@@ -24,7 +24,7 @@ pub use self::{
     listed::{Hook, Listed, ListedChain, ListedTable, count, matches},
     merge::merge,
     parse::{ListingError, parse},
-    render::{removal, transaction},
+    render::{creation, removal, transaction},
 };
 use crate::{
     netlink::{NfProto, lacks_table},

@@ -56,7 +56,11 @@ impl Native {
         if stands && !force {
             return Ok(format!("{count} rules already installed"));
         }
-        feed(&nft::transaction(&wanted), &wanted, programs)?;
+        let text = match self.is_there() {
+            true => nft::transaction(&wanted),
+            false => nft::creation(&wanted),
+        };
+        feed(&text, &wanted, programs)?;
         Ok(match self.count() {
             0 => format!("{count} rules installed"),
             _ if stands => format!("{count} rules installed again"),

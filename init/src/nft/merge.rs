@@ -12,6 +12,10 @@ use crate::rules::{Family, Is, Match, Ports, Protocol, Rule, State, Verdict};
 ///
 /// Conditions are brought into the one form in which nft prints them. A captured packet for whose
 /// port nobody listens is dropped, as iptables' TPROXY does by itself.
+///
+/// One difference stays: a packet that no process sent has no user. iptables takes that for
+/// another user than any, nftables for none that could be compared, so that the packet of a kernel's
+/// own socket is captured where all users but some are not.
 pub fn merge(families: &[(Family, Vec<Rule>)]) -> Vec<Rule> {
     let normalized = |rules: &[Rule]| -> Vec<Rule> { rules.iter().map(normal).collect() };
     let rules = match families {

@@ -12,7 +12,28 @@ use crate::rules::{Chain, Family, Is, Match, Ports, Rule, State, Table, Verdict}
 ///
 /// The rules are those that [`merge`](super::merge()) made.
 pub fn transaction(rules: &[Rule]) -> String {
-    let mut text = removal();
+    removal() + &tables(rules)
+}
+
+/// As [`transaction`], for where none of our tables is; where one is, it changes nothing and fails.
+///
+/// The kernel takes several times as long for a transaction that removes anything, as it then
+/// waits for packets that are under way.
+pub fn creation(rules: &[Rule]) -> String {
+    let mut text = String::new();
+    for table in Table::ALL {
+        if rules.iter().any(|rule| rule.table == table) {
+            put(
+                &mut text,
+                format_args!("create table {FAMILY} {}\n", table_name(table)),
+            );
+        }
+    }
+    text + &tables(rules)
+}
+
+fn tables(rules: &[Rule]) -> String {
+    let mut text = String::new();
     for table in Table::ALL {
         let chains = chains(rules, table);
         if chains.is_empty() {

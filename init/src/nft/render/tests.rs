@@ -1,4 +1,4 @@
-use super::{removal, statement, transaction};
+use super::{creation, removal, statement, transaction};
 use crate::rules::{Chain, Family, Is, Match, Ports, Protocol, Rule, State, Table, Verdict};
 
 fn rule(table: Table, chain: Chain, matches: &[Match], verdict: Verdict) -> Rule {
@@ -168,6 +168,9 @@ fn a_transaction_replaces_all_tables_and_makes_those_with_rules() {
         }\n";
     assert_eq!(transaction(&rules), format!("{}{made}", removal()));
     assert_eq!(transaction(&[]), removal());
+    let tables = "create table inet istio-proxy-mangle\ncreate table inet istio-proxy-nat\n";
+    assert_eq!(creation(&rules), format!("{tables}{made}"));
+    assert_eq!(creation(&[]), "");
 }
 
 #[test]

@@ -12,7 +12,7 @@ use super::{Options, explain};
 use crate::{Log, Verbosity};
 
 /// The first argument that asks for it; all others of `fairlead-init` are flags.
-const NAME: &str = "explain";
+pub const NAME: &str = "explain";
 
 /// Tells whether a packet is captured, and why, by the rules that are installed.
 ///

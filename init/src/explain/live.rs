@@ -80,6 +80,13 @@ pub enum LiveError {
     Listing(#[from] nft::ListingError),
 }
 
+impl LiveError {
+    /// Whether the output of a run elsewhere says that a capability is missing.
+    pub fn tells_of_capability(output: &str) -> bool {
+        output.contains("the capability ") && output.contains(" is missing, without which")
+    }
+}
+
 /// Reads the installed rules that packets of a family meet.
 ///
 /// # Errors
@@ -194,5 +201,21 @@ fn run(program: &'static str, arguments: &[&str]) -> Result<Option<String>, Live
             program,
             complaint: text.trim().replace('\n', "; "),
         }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::LiveError;
+
+    #[test]
+    fn a_missing_capability_is_told_from_other_faults() {
+        let missing = LiveError::Capability("NET_ADMIN").to_string();
+        assert!(LiveError::tells_of_capability(&format!(
+            "error: {missing}\n"
+        )));
+        let program = "iptables-nft-save";
+        let other = LiveError::NoLegacy { program }.to_string();
+        assert!(!LiveError::tells_of_capability(&other));
     }
 }

@@ -8,10 +8,13 @@ use std::{
     time::Duration,
 };
 
-use socket2::SockRef;
+use socket2::{Domain, SockRef, Socket, Type};
 
 use super::{Namespace, User};
 use crate::wait::DEADLINE;
+
+/// More connections than a test makes at once.
+const BACKLOG: i32 = 128;
 
 /// One accepted connection.
 #[derive(Debug)]
@@ -42,10 +45,38 @@ impl Arrivals {
     /// Listens as another user, whose answers the `owner` match then sees.
     #[track_caller]
     pub fn listen_as(user: User, namespace: &Namespace, address: &str) -> Self {
-        let listener = match namespace.run_as(user, || TcpListener::bind(address)) {
-            Ok(listener) => listener,
+        match namespace.run_as(user, || TcpListener::bind(address)) {
+            Ok(listener) => Self::accept(listener),
             Err(error) => panic!("listen on {address} in {}: {error}", namespace.name()),
+        }
+    }
+
+    /// Listens as another user at a transparent socket: it also gets the connections that TPROXY
+    /// hands to it, which keep their addresses.
+    #[track_caller]
+    pub fn listen_transparently_as(user: User, namespace: &Namespace, address: SocketAddr) -> Self {
+        let listen = || -> io::Result<TcpListener> {
+            // Who makes a socket is its owner for good; the option is for the privileged.
+            let domain = Domain::for_address(address);
+            let socket = namespace.run_as(user, || Socket::new(domain, Type::STREAM, None))?;
+            if address.is_ipv4() {
+                socket.set_ip_transparent_v4(true)?;
+            } else {
+                socket.set_ip_transparent_v6(true)?;
+            }
+            socket.set_reuse_address(true)?;
+            socket.bind(&address.into())?;
+            socket.listen(BACKLOG)?;
+            Ok(socket.into())
         };
+        match listen() {
+            Ok(listener) => Self::accept(listener),
+            Err(error) => panic!("listen on {address} in {}: {error}", namespace.name()),
+        }
+    }
+
+    #[track_caller]
+    fn accept(listener: TcpListener) -> Self {
         let local = match listener.local_addr() {
             Ok(local) => local,
             Err(error) => panic!("address of {listener:?}: {error}"),

@@ -1,0 +1,124 @@
+//! Arriving connections that keep their addresses on the way to the proxy.
+
+use std::{
+    io::{Read, Write},
+    net::TcpStream,
+};
+
+use fairlead_tests::netns::User;
+
+use super::{APPLICATION_PORT, BY_GROUP, World, connect, everywhere, socket};
+
+const TPROXY: [&str; 8] = ["-m", "TPROXY", "-b", "*", "-d", "15021", "-i", "*"];
+
+/// A connection from the peer to the proxy, over which both say more than one packet.
+#[track_caller]
+fn check_conversation(world: &World, address: &str, port: u16) {
+    let destination = socket(address, port);
+    let client = world
+        .peer
+        .run(|| connect(None, destination))
+        .unwrap_or_else(|error| panic!("peer to {destination}: {error}"));
+    let mut arrival = world.arrived(destination, &world.inbound);
+    let mut client = TcpStream::from(client);
+    assert_eq!(arrival.peer, client.local_addr().expect("address"));
+    assert_eq!(arrival.stream.local_addr().expect("address"), destination);
+    for round in 0..3 {
+        let mut received = [0];
+        client.write_all(&[round]).expect("send");
+        arrival.stream.read_exact(&mut received).expect("receive");
+        arrival.stream.write_all(&received).expect("answer");
+        client.read_exact(&mut received).expect("the answer");
+        assert_eq!(received, [round]);
+    }
+}
+
+#[test]
+#[ignore = "needs root"]
+fn arriving_connections_keep_their_addresses() {
+    everywhere(&TPROXY, |world| {
+        check_conversation(world, world.addresses.pod, APPLICATION_PORT);
+        check_conversation(world, world.addresses.pod, 15008);
+    });
+}
+
+/// By the policy route: without it such packets would leave again.
+#[test]
+#[ignore = "needs root"]
+fn connections_to_addresses_beyond_the_pod_arrive_too() {
+    everywhere(&TPROXY, |world| {
+        check_conversation(world, world.addresses.elsewhere, 80);
+    });
+}
+
+#[test]
+#[ignore = "needs root"]
+fn the_mark_and_the_routing_table_may_be_others() {
+    everywhere(&[&TPROXY[..], &["-t", "7", "-r", "77"]].concat(), |world| {
+        check_conversation(world, world.addresses.pod, APPLICATION_PORT);
+        check_conversation(world, world.addresses.elsewhere, 80);
+    });
+}
+
+#[test]
+#[ignore = "needs root"]
+fn excluded_ports_are_reached_directly() {
+    everywhere(&TPROXY, |world| {
+        let health = world.served(15021);
+        world.check_inbound(15021, &health);
+    });
+}
+
+#[test]
+#[ignore = "needs root"]
+fn only_listed_ports_keep_their_addresses_on_the_way_to_the_proxy() {
+    everywhere(&["-m", "TPROXY", "-b", "9090,9100-9102"], |world| {
+        for port in [9090, 9100, 9102] {
+            check_conversation(world, world.addresses.pod, port);
+        }
+        world.check_inbound(APPLICATION_PORT, &world.application);
+    });
+}
+
+#[test]
+#[ignore = "needs root"]
+fn without_ports_nothing_arriving_is_captured() {
+    everywhere(&["-m", "TPROXY", "-i", "*"], |world| {
+        world.check_inbound(APPLICATION_PORT, &world.application);
+        world.check(User::APPLICATION, world.addresses.peer, 80, &world.outbound);
+    });
+}
+
+#[test]
+#[ignore = "needs root"]
+fn what_leaves_is_captured_as_ever() {
+    everywhere(&TPROXY, |world| {
+        world.check(User::APPLICATION, world.addresses.peer, 80, &world.outbound);
+        let server = world.server(world.addresses.peer, 80);
+        world.check(User::PROXY, world.addresses.peer, 80, &server);
+    });
+}
+
+#[test]
+#[ignore = "needs root"]
+fn the_proxy_enters_its_own_pod_and_the_application_does_not() {
+    everywhere(&TPROXY, |world| {
+        let (pod, localhost) = (world.addresses.pod, world.addresses.localhost);
+        world.check(User::PROXY, pod, APPLICATION_PORT, &world.inbound);
+        world.check(BY_GROUP, pod, APPLICATION_PORT, &world.inbound);
+        world.check(User::APPLICATION, pod, APPLICATION_PORT, &world.application);
+        for user in [User::APPLICATION, User::PROXY] {
+            world.check(user, localhost, APPLICATION_PORT, &world.application);
+        }
+    });
+}
+
+#[test]
+#[ignore = "needs root"]
+fn the_proxys_source_address_is_not_captured_again() {
+    everywhere(&TPROXY, |world| {
+        let source = Some(world.addresses.passthrough);
+        let (pod, port) = (world.addresses.pod, APPLICATION_PORT);
+        world.check_from(User::PROXY, source, pod, port, &world.application);
+    });
+}

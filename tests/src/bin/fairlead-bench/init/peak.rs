@@ -5,7 +5,6 @@
 
 use std::{
     fs,
-    path::Path,
     process::{Command, Stdio},
 };
 
@@ -26,23 +25,19 @@ use crate::memory;
 const HELD: &str = r#"kill -STOP $$; exec "$0" "$@""#;
 
 /// Runs the program, which must succeed, and returns the peak of its resident memory in megabytes.
-pub(super) fn megabytes(
-    namespace: &Namespace,
-    program: &Path,
-    arguments: &[&str],
-) -> anyhow::Result<f64> {
+pub(super) fn megabytes(namespace: &Namespace, program: &Command) -> anyhow::Result<f64> {
     let mut command = Command::new("sh");
     command
         .args(["-c", HELD])
-        .arg(program)
-        .args(arguments)
+        .arg(program.get_program())
+        .args(program.get_args())
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null());
     // On one thread from start to end: to the kernel the thread is the tracer.
     namespace
         .run(|| trace(command))
-        .with_context(|| format!("trace {}", program.display()))
+        .with_context(|| format!("trace {}", program.get_program().display()))
 }
 
 fn trace(mut command: Command) -> anyhow::Result<f64> {

@@ -1,5 +1,12 @@
 //! Rules by nftables' own program: what the kernel makes of a transaction is what was meant.
 
+use std::{
+    io::ErrorKind,
+    net::{SocketAddr, TcpStream},
+    process::Command,
+    time::Duration,
+};
+
 use clap::Parser;
 use fairlead_init::{
     Config, Flags,
@@ -7,9 +14,9 @@ use fairlead_init::{
     plan::{Plan, Surroundings},
     rules::Rule,
 };
-use fairlead_tests::netns::Namespace;
+use fairlead_tests::netns::{Arrivals, Namespace};
 
-use crate::pod::INJECTED;
+use crate::pod::{INJECTED, apply};
 
 const FOREIGN: &str = "table inet theirs {\n\
     \tchain output {\n\
@@ -197,6 +204,19 @@ fn a_transaction_leaves_exactly_what_was_meant() {
 
 #[test]
 #[ignore = "needs root"]
+fn a_creation_leaves_the_same_and_is_refused_where_a_table_is() {
+    for (name, arguments) in CONFIGURATIONS {
+        let pod = Namespace::new();
+        let wanted = wanted(arguments);
+        feed(&pod, &nft::creation(&wanted));
+        assert!(nft::matches(&listed(&pod), &wanted), "{name}");
+        refused(&pod, &nft::creation(&wanted));
+        assert!(nft::matches(&listed(&pod), &wanted), "{name}");
+    }
+}
+
+#[test]
+#[ignore = "needs root"]
 fn each_change_by_another_hand_is_seen() {
     let pod = Namespace::new();
     let wanted = wanted(&[
@@ -256,12 +276,32 @@ fn a_fault_in_a_transaction_changes_nothing() {
     feed(&pod, &nft::transaction(&first));
     let mut text = nft::transaction(&wanted(CONFIGURATIONS[14].1));
     text.push_str("add rule inet istio-proxy-nat NOWHERE accept\n");
-    let path = format!("{}/broken.nft", env!("CARGO_TARGET_TMPDIR"));
-    std::fs::write(&path, text).expect("a file of rules");
-    let mut command = std::process::Command::new("nft");
-    command.args(["-f", &path]);
-    assert!(!pod.output(command).status.success());
+    refused(&pod, &text);
     assert!(nft::matches(&listed(&pod), &first));
+}
+
+/// iptables' TPROXY drops by itself; without a rule of its own nftables would let them in uncaptured.
+#[test]
+#[ignore = "needs root"]
+fn connections_that_no_transparent_listener_takes_are_lost() {
+    let (pod, peer) = (Namespace::new(), Namespace::new());
+    pod.connect(
+        &["10.0.0.1/24", "fd00::1/64"],
+        &peer,
+        &["10.0.0.2/24", "fd00::2/64"],
+    );
+    let arguments = ["-b", "*", "-d", "22", "-m", "TPROXY", "--native-nftables"];
+    apply(&pod, &arguments);
+    let _application = Arrivals::listen(&pod, "[::]:80");
+    for address in ["10.0.0.1", "fd00::1"] {
+        let refusal = |port| {
+            let address = SocketAddr::new(address.parse().expect("an address"), port);
+            let connect = || TcpStream::connect_timeout(&address, Duration::from_millis(300));
+            peer.run(connect).expect_err("nobody listens").kind()
+        };
+        assert_eq!(refusal(80), ErrorKind::TimedOut, "{address}");
+        assert_eq!(refusal(22), ErrorKind::ConnectionRefused, "{address}");
+    }
 }
 
 fn wanted(arguments: &[&str]) -> Vec<Rule> {
@@ -274,6 +314,15 @@ fn wanted(arguments: &[&str]) -> Vec<Rule> {
 #[track_caller]
 fn feed(pod: &Namespace, text: &str) {
     pod.feed("nft", &nft::APPLY_ARGUMENTS, text);
+}
+
+/// Feeds what must be refused.
+#[track_caller]
+fn refused(pod: &Namespace, text: &str) {
+    let mut command = Command::new("nft");
+    command.arg(text);
+    let output = pod.output(command);
+    assert!(!output.status.success(), "{text}");
 }
 
 #[track_caller]

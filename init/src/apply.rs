@@ -19,6 +19,7 @@ use self::{
 use crate::{
     Backend, Log, address,
     capability::{self, Capability},
+    config::{Mode, PolicyRoute},
     iptables::{
         installed::{Installed, Ruleset},
         program::{RESTORE_ARGUMENTS, Tool},
@@ -26,7 +27,7 @@ use crate::{
     },
     plan::Plan,
     policy_route::{self, RouteError},
-    rules::Family,
+    rules::{Family, Rule},
     turn::Turn,
 };
 
@@ -61,7 +62,7 @@ impl fmt::Display for Report {
 /// it was; once they stand, they stay.
 pub fn apply(plan: &Plan, options: Options, log: &Log) -> Result<Vec<Report>, ApplyError> {
     require(Capability::NetAdmin)?;
-    capability::require_mapped(&plan.proxy_ids).map_err(ApplyError::Unmapped)?;
+    capability::require_mapped(&plan.redirect).map_err(ApplyError::Unmapped)?;
     let _turn = Turn::take()?;
     let programs = Programs {
         log,
@@ -75,9 +76,7 @@ pub fn apply(plan: &Plan, options: Options, log: &Log) -> Result<Vec<Report>, Ap
         Ok(mut reports) => {
             let holders = holders(&done);
             reports.extend(remove_elsewhere(&before, &holders, programs)?);
-            if !plan.tproxy {
-                reports.extend(remove_policy_routes(plan)?);
-            }
+            reports.extend(remove_unused(plan, &plan.families)?);
             Ok(reports)
         }
         Err(error) => Err(undo(&done, error, programs)),
@@ -97,13 +96,7 @@ pub fn clean_up(plan: &Plan, options: Options, log: &Log) -> Result<Vec<Report>,
     };
     let before = Before::read(programs)?;
     let mut reports = remove_elsewhere(&before, &[], programs)?;
-    reports.extend(remove_policy_routes(plan)?);
-    if plan.has_ipv6 && address::remove_passthrough().map_err(ApplyError::Address)? {
-        reports.push(Report {
-            subject: "address",
-            what: format!("{} removed", crate::rules::PASSTHROUGH_IPV6),
-        });
-    }
+    reports.extend(remove_unused(plan, &[])?);
     if reports.is_empty() {
         reports.push(Report {
             subject: "cleanup",
@@ -154,7 +147,7 @@ enum Done {
     /// Those of both families by nftables, which is one step.
     Native,
     /// The policy route of a family was added.
-    PolicyRoute(Family, crate::config::PolicyRoute),
+    PolicyRoute(Family, PolicyRoute),
     /// The proxy's source address was added.
     Address,
 }
@@ -169,12 +162,13 @@ fn bring_about(
 ) -> Result<Vec<Report>, ApplyError> {
     let mut reports = Vec::new();
     if plan.adds_address {
-        address::add_passthrough().map_err(ApplyError::Address)?;
-        done.push(Done::Address);
+        if address::add_passthrough().map_err(ApplyError::Address)? {
+            done.push(Done::Address);
+        }
     }
-    if plan.tproxy {
+    if plan.redirect.mode == Mode::Tproxy {
         for (family, _) in &plan.families {
-            let route = plan.policy_route;
+            let route = plan.redirect.policy_route;
             let changed = policy_route::ensure(*family, route.mark, route.table)?;
             if changed.rule_added || changed.route_added {
                 done.push(Done::PolicyRoute(*family, route));
@@ -365,27 +359,53 @@ fn remove(tool: Tool, installed: &Installed, programs: Programs<'_>) -> Result<(
     }
 }
 
-fn remove_policy_routes(plan: &Plan) -> Result<Vec<Report>, ApplyError> {
+/// Removes the policy routes and the address that no family with rules needs.
+fn remove_unused(
+    plan: &Plan,
+    families: &[(Family, Vec<Rule>)],
+) -> Result<Vec<Report>, ApplyError> {
     let mut reports = Vec::new();
-    let families: &[Family] = match plan.has_ipv6 {
+    let possible: &[Family] = match plan.has_ipv6 {
         true => &[Family::Ipv4, Family::Ipv6],
         false => &[Family::Ipv4],
     };
-    for family in families {
-        let route = plan.policy_route;
-        let removed = match policy_route::remove(*family, route.mark, route.table) {
-            // Such a kernel never had one.
-            Err(RouteError::NoPolicyRouting { .. }) => false,
-            outcome => outcome?,
-        };
-        if removed {
+    for family in possible {
+        let has_rules = families.iter().any(|(planned, _)| planned == family);
+        let keeps_route = has_rules && plan.redirect.mode == Mode::Tproxy;
+        for mark in remove_policy_routes(*family, plan.redirect.policy_route, keeps_route)? {
             reports.push(Report {
                 subject: family.name(),
-                what: format!("policy route of mark {} removed", route.mark),
+                what: format!("policy route of mark {mark} removed"),
+            });
+        }
+        let removes_address = *family == Family::Ipv6 && !has_rules;
+        if removes_address && address::remove_passthrough().map_err(ApplyError::Address)? {
+            reports.push(Report {
+                subject: "address",
+                what: format!("{} removed", crate::rules::PASSTHROUGH_IPV6),
             });
         }
     }
     Ok(reports)
+}
+
+/// Removes those of other settings, and that of the plan unless it is kept; tells their marks.
+fn remove_policy_routes(
+    family: Family,
+    planned: PolicyRoute,
+    keeps_planned: bool,
+) -> Result<Vec<u32>, RouteError> {
+    let PolicyRoute { mark, table } = planned;
+    let mut marks = policy_route::remove_others(family, keeps_planned.then_some((mark, table)))?;
+    if !keeps_planned {
+        // Another program may have made it.
+        match policy_route::remove(family, mark, table) {
+            // Such a kernel never had one.
+            Err(RouteError::NoPolicyRouting { .. }) => {}
+            outcome => marks.extend(outcome?.then_some(mark)),
+        }
+    }
+    Ok(marks)
 }
 
 fn undo(done: &[Done], error: ApplyError, programs: Programs<'_>) -> ApplyError {

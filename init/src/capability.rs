@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::plan::ProxyIds;
+use crate::Redirect;
 
 /// A capability that the redirect needs.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -60,10 +60,10 @@ pub struct UnmappedError {
 ///
 /// # Errors
 /// The first one that is not mapped.
-pub fn require_mapped(ids: &ProxyIds) -> Result<(), UnmappedError> {
+pub fn require_mapped(redirect: &Redirect) -> Result<(), UnmappedError> {
     let maps = [
-        ("user", "/proc/self/uid_map", &ids.users),
-        ("group", "/proc/self/gid_map", &ids.groups),
+        ("user", "/proc/self/uid_map", &redirect.proxy_uids),
+        ("group", "/proc/self/gid_map", &redirect.proxy_gids),
     ];
     for (kind, path, ids) in maps {
         // Where that cannot be known, the kernel will say.

@@ -8,7 +8,7 @@ use std::{
 use fairlead_api::{ports, values::Selection};
 
 use crate::{
-    Backend, Config, Ipv6,
+    Backend, Config, Ipv6, Redirect,
     config::{Dns, Mode, NameServers, PolicyRoute},
     iptables::{
         installed::{Installed, Ruleset},
@@ -33,28 +33,14 @@ pub struct Surroundings {
 pub struct Plan {
     /// The rules of each family that is redirected.
     pub families: Vec<(Family, Vec<Rule>)>,
-    /// Whether captured packets are routed by their mark.
-    pub tproxy: bool,
-    /// The mark and the routing table for that; where it is not wanted, an earlier run may have
-    /// left it.
-    pub policy_route: PolicyRoute,
-    /// Users and groups that rules name.
-    pub proxy_ids: ProxyIds,
+    /// The settings that they follow from, with the name servers of the pod.
+    pub redirect: Redirect,
     /// Whether the pod has IPv6 at all.
     pub has_ipv6: bool,
     /// Whether the proxy's IPv6 source address must be added.
     pub adds_address: bool,
     /// What the settings ask for and the pod cannot have; worth a warning.
     pub warnings: Vec<String>,
-}
-
-/// The users and groups of the proxy.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct ProxyIds {
-    /// The users.
-    pub users: Vec<u32>,
-    /// The groups.
-    pub groups: Vec<u32>,
 }
 
 impl Plan {
@@ -85,13 +71,8 @@ impl Plan {
                 .iter()
                 .map(|family| (*family, rules::rules(&redirect, *family)))
                 .collect(),
-            tproxy: redirect.mode == Mode::Tproxy,
-            policy_route: redirect.policy_route,
-            proxy_ids: ProxyIds {
-                users: redirect.proxy_uids,
-                groups: redirect.proxy_gids,
-            },
             has_ipv6: !addresses.is_empty(),
+            redirect,
             adds_address: ipv6 && !addresses.contains(&PASSTHROUGH_IPV6),
             warnings,
         }
@@ -109,8 +90,8 @@ impl Plan {
                 format_args!("# address {PASSTHROUGH_IPV6}/128 on lo\n"),
             );
         }
-        let PolicyRoute { mark, table } = self.policy_route;
-        if self.tproxy {
+        let PolicyRoute { mark, table } = self.redirect.policy_route;
+        if self.redirect.mode == Mode::Tproxy {
             for (family, _) in &self.families {
                 let family = family.name();
                 put(

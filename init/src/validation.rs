@@ -17,6 +17,7 @@ mod identity;
 mod listeners;
 mod probe;
 mod round;
+mod settings;
 mod surroundings;
 mod verdict;
 
@@ -139,6 +140,15 @@ pub enum ValidationError {
          before it starts, in an init container, or leave --run-validation out"
     )]
     Taken {
+        /// The address.
+        address: SocketAddr,
+    },
+    /// The port is one of those that not everybody may have.
+    #[error(
+        "listen on {address}: a port below 1024 needs the capability NET_BIND_SERVICE: add it to \
+         securityContext.capabilities of the container, or let the proxy have higher ports"
+    )]
+    PrivilegedPort {
         /// The address.
         address: SocketAddr,
     },

@@ -3,6 +3,8 @@
 use std::{
     io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    thread,
+    time::{Duration, Instant},
 };
 
 use socket2::{Domain, Socket, Type};
@@ -14,6 +16,9 @@ use super::{
 };
 use crate::rules::Family;
 
+/// What had the port may be about to end: an earlier run, or what that one started.
+const PATIENCE: Duration = Duration::from_millis(200);
+const PAUSE: Duration = Duration::from_millis(5);
 /// As many as connections are made at a time, and some more of others.
 const BACKLOG: i32 = 128;
 
@@ -40,64 +45,95 @@ impl Listeners {
         plan: &Plan,
         credentials: &Credentials,
     ) -> Result<Self, ValidationError> {
-        let mut all = Vec::new();
-        let mut families: Vec<Family> = Vec::new();
-        for probe in &plan.probes {
-            if !families.contains(&probe.family) {
-                families.push(probe.family);
-            }
-        }
-        for family in families {
-            // TPROXY looks for a listener at the first address of the interface, whichever that is.
-            let transparent = credentials.net_admin && matches!(settings.mode, Mode::Tproxy { .. });
-            let loopback = SocketAddr::new(loopback(family), settings.outbound_port);
-            let mut listen = |address: SocketAddr, transport, transparent| {
-                let listener = Listener::open(
-                    address,
-                    transport,
-                    transparent,
-                    plan.answers_as,
-                    credentials,
-                );
-                all.push(listener.map_err(|source| match source.kind() {
+        let places = places(settings, plan, credentials.net_admin);
+        let listeners = places.into_iter().map(|place| {
+            let address = place.address;
+            Listener::open_patiently(place, plan.answers_as, credentials).map_err(|source| {
+                match source.kind() {
                     io::ErrorKind::AddrInUse => ValidationError::Taken { address },
+                    io::ErrorKind::PermissionDenied => ValidationError::PrivilegedPort { address },
                     _ => ValidationError::Listen { address, source },
-                })?);
-                Ok::<(), ValidationError>(())
-            };
-            listen(loopback, Transport::Tcp, false)?;
-            let inbound = match (transparent, family) {
-                (false, _) => loopback.ip(),
-                (true, Family::Ipv4) => Ipv4Addr::UNSPECIFIED.into(),
-                (true, Family::Ipv6) => Ipv6Addr::UNSPECIFIED.into(),
-            };
-            let inbound = SocketAddr::new(inbound, settings.inbound_port);
-            listen(inbound, Transport::Tcp, transparent)?;
-            let asks = plan
-                .probes
-                .iter()
-                .any(|probe| probe.family == family && matches!(probe.kind, Kind::Question(_)));
-            if let Some(dns) = settings.dns.as_ref().filter(|_| asks) {
-                let address = SocketAddr::new(loopback.ip(), dns.port);
-                listen(address, Transport::Tcp, false)?;
-                listen(address, Transport::Udp, false)?;
-            }
-        }
+                }
+            })
+        });
         Ok(Self {
-            all,
+            all: listeners.collect::<Result<_, _>>()?,
             credentials: *credentials,
         })
     }
 }
 
+/// Where to listen, and how.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    address: SocketAddr,
+    transport: Transport,
+    transparent: bool,
+}
+
+/// The places that the probes of a plan may arrive at.
+fn places(settings: &Settings, plan: &Plan, net_admin: bool) -> Vec<Place> {
+    let mut places = Vec::new();
+    for family in &settings.families {
+        let mut probes = plan
+            .probes
+            .iter()
+            .filter(|probe| probe.family == *family)
+            .peekable();
+        if probes.peek().is_none() {
+            continue;
+        }
+        let asks = probes.any(|probe| matches!(probe.kind, Kind::Question(_)));
+        let transparent = net_admin && matches!(settings.mode, Mode::Tproxy { .. });
+        let inbound = match (transparent, family) {
+            (false, _) => loopback(*family),
+            // TPROXY looks for a listener at the interface's first address, whichever that is.
+            (true, Family::Ipv4) => Ipv4Addr::UNSPECIFIED.into(),
+            (true, Family::Ipv6) => Ipv6Addr::UNSPECIFIED.into(),
+        };
+        let place = |address, port, transport, transparent| Place {
+            address: SocketAddr::new(address, port),
+            transport,
+            transparent,
+        };
+        let (tcp, udp) = (Transport::Tcp, Transport::Udp);
+        places.push(place(loopback(*family), settings.outbound_port, tcp, false));
+        places.push(place(inbound, settings.inbound_port, tcp, transparent));
+        if let Some(dns) = settings.dns.as_ref().filter(|_| asks) {
+            places.push(place(loopback(*family), dns.port, tcp, false));
+            places.push(place(loopback(*family), dns.port, udp, false));
+        }
+    }
+    places
+}
+
 impl Listener {
-    fn open(
-        address: SocketAddr,
-        transport: Transport,
-        transparent: bool,
+    fn open_patiently(
+        place: Place,
         answers_as: Option<Identity>,
         credentials: &Credentials,
     ) -> io::Result<Self> {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            match Self::open(place, answers_as, credentials) {
+                Err(error) if error.kind() == io::ErrorKind::AddrInUse && Instant::now() < end => {
+                    thread::sleep(PAUSE);
+                }
+                outcome => return outcome,
+            }
+        }
+    }
+
+    fn open(
+        place: Place,
+        answers_as: Option<Identity>,
+        credentials: &Credentials,
+    ) -> io::Result<Self> {
+        let Place {
+            address,
+            transport,
+            transparent,
+        } = place;
         let domain = Domain::for_address(address);
         let (kind, identity) = match transport {
             Transport::Tcp => (Type::STREAM, credentials.own),

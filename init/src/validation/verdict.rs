@@ -203,8 +203,8 @@ fn transparent(settings: &Settings, probe: &Probe, owner: &str) -> String {
     let marked = match probe.mark {
         Some(_) => String::new(),
         None => format!(
-            " or the rule \"! -d {localhost} -o lo -m owner {owner} -j MARK --set-mark \
-             {self_call_mark}\" after OUTPUT"
+            " or the rule \"ISTIO_OUTPUT ! -d {localhost} -o lo -m owner {owner} -j MARK --set-mark \
+             {self_call_mark}\""
         ),
     };
     format!(

@@ -1,9 +1,15 @@
 //! The proof of the redirect: what it shows as whom, and what it says of rules that are missing.
 
-use std::{net::TcpListener, thread, time::Duration};
+#[path = "../../../init/tests/golden/configurations.rs"]
+mod table;
 
+use std::{fmt::Write, net::TcpListener, thread, time::Duration};
+
+use clap::Parser;
 use fairlead_api::values::Selection;
 use fairlead_init::{
+    Config, Flags,
+    config::{self, NameServers},
     policy_route,
     rules::Family,
     validation::{self, Captures, Dns, Mode, Settings, Validated, ValidationError},
@@ -304,6 +310,89 @@ fn the_probes_follow_what_is_captured() {
         &settings,
         &[],
         &["inbound", "outbound", "outbound of the proxy"],
+    );
+}
+
+/// What `fairlead-init` makes of a command line.
+fn settings_of(arguments: &[&str]) -> Settings {
+    let flags = Flags::parse_from([&["fairlead-init"], arguments].concat());
+    let config = Config::from_flags(&flags).expect("settings");
+    let mut redirect = config.redirect;
+    let servers = match config.name_servers {
+        None | Some(NameServers::System) => None,
+        Some(NameServers::All) => Some(Selection::All),
+        Some(NameServers::Listed(servers)) => Some(Selection::Only(servers)),
+    };
+    redirect.dns = servers.map(|servers| config::Dns {
+        port: 15053,
+        servers,
+    });
+    let families = match config.ipv6 {
+        config::Ipv6::Off => vec![Family::Ipv4],
+        _ => vec![Family::Ipv4, Family::Ipv6],
+    };
+    let validation = config::Validation {
+        probe_port: 15002,
+        timeout: AT_ONCE,
+    };
+    Settings::new(&redirect, families, validation)
+}
+
+#[test]
+#[ignore = "needs root"]
+fn each_configuration_is_proven_behind_each_backend() {
+    let backends: [&[&str]; 3] = [
+        &["--force-iptables-binary", "nft"],
+        &["--force-iptables-binary", "legacy"],
+        &["--native-nftables"],
+    ];
+    let unproven: String = thread::scope(|scope| {
+        let backends = backends.map(|backend| scope.spawn(move || unproven_behind(backend)));
+        backends
+            .into_iter()
+            .map(|backend| backend.join().expect("no panic"))
+            .collect()
+    });
+    assert!(unproven.is_empty(), "{unproven}");
+}
+
+/// What is wrongly taken for missing; nothing is.
+fn unproven_behind(backend: &[&str]) -> String {
+    let mut unproven = String::new();
+    for configuration in table::configurations() {
+        // Their name servers are not those of this machine.
+        if !configuration.name_servers.is_empty() {
+            continue;
+        }
+        let pod = Pod::bare();
+        let arguments = &configuration.arguments;
+        apply(&pod.pod, &[arguments, backend].concat());
+        let settings = settings_of(arguments);
+        // Only root may listen there.
+        let low = settings.outbound_port.min(settings.inbound_port) < 1024;
+        let users = [User::ROOT, User::PROXY, User::APPLICATION];
+        for user in &users[..if low { 1 } else { users.len() }] {
+            if let Err(error) = pod.validate(*user, &settings) {
+                let name = configuration.name;
+                let _ = writeln!(unproven, "{name} {backend:?} {user:?}: {error}");
+            }
+        }
+    }
+    unproven
+}
+
+#[test]
+#[ignore = "needs root"]
+fn a_port_that_not_everybody_may_have_is_told() {
+    let pod = Pod::injected();
+    let settings = Settings {
+        inbound_port: 1,
+        ..settings()
+    };
+    let outcome = pod.validate(User::PROXY, &settings);
+    assert!(
+        matches!(&outcome, Err(ValidationError::PrivilegedPort { address }) if address.port() == 1),
+        "{outcome:?}"
     );
 }
 

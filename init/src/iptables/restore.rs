@@ -3,7 +3,7 @@
 //!
 //! A table is one commit, so nobody ever sees a half of it, and a fault in it changes nothing.
 
-use std::fmt::Write;
+use std::{collections::BTreeSet, fmt::Write};
 
 use super::installed::{Installed, Line, Ruleset};
 use crate::rules::{Chain, Table};
@@ -63,11 +63,11 @@ impl<'a> Change<'a> {
         let subset = |a: &[&Chain], b: &[&Chain]| a.iter().all(|chain| b.contains(chain));
         subset(&self.old_chains, &self.new_chains)
             && subset(&self.new_chains, &self.old_chains)
-            && self
-                .old
-                .iter()
-                .chain(&self.new)
-                .all(|line| self.keeps(&line.rule.chain))
+            && {
+                let lines = self.old.iter().chain(&self.new);
+                let chains: BTreeSet<&Chain> = lines.map(|line| &line.rule.chain).collect();
+                chains.into_iter().all(|chain| self.keeps(chain))
+            }
     }
 
     /// Whether the rules of ours in a chain mean what they shall, in order.

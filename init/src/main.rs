@@ -11,10 +11,11 @@ use anyhow::Context;
 use clap::Parser;
 use fairlead_init::{
     Action, Config, Flags, Log, Verbosity, address, apply,
-    config::NameServers,
+    config::{NameServers, Validation},
     explain, network_namespace,
     plan::{Plan, Surroundings},
     resolver,
+    validation::{self, ValidationError},
 };
 
 fn main() -> ExitCode {
@@ -32,10 +33,16 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             Log::new(Verbosity::Quiet).error(format_args!("{error:#}"));
-            ExitCode::FAILURE
+            match error.downcast_ref() {
+                Some(ValidationError::Unproven(_)) => ExitCode::from(UNPROVEN),
+                _ => ExitCode::FAILURE,
+            }
         }
     }
 }
+
+/// By which Istio's node agents, too, know a pod whose redirect does not work.
+const UNPROVEN: u8 = 126;
 
 /// Prints help, or why the flags cannot be read: as any other fault, exit code 1.
 fn print(usage: &clap::Error) -> ExitCode {
@@ -74,6 +81,22 @@ fn run(config: &Config) -> anyhow::Result<()> {
     };
     for report in reports {
         log.info(report);
+    }
+    match config.validation {
+        Some(validation) if config.action != Action::CleanUp => validate(&plan, validation, &log),
+        _ => Ok(()),
+    }
+}
+
+fn validate(plan: &Plan, validation: Validation, log: &Log) -> anyhow::Result<()> {
+    let families = plan.families.iter().map(|(family, _)| *family).collect();
+    let settings = validation::Settings::new(&plan.redirect, families, validation);
+    let validation::Validated { proven, left_out } = validation::validate(&settings)?;
+    for line in proven {
+        log.info(format_args!("proven: {line}"));
+    }
+    for line in left_out {
+        log.info(line);
     }
     Ok(())
 }

@@ -2,6 +2,7 @@
 //! real packets of real users.
 
 mod configurations;
+mod explain;
 mod faults;
 mod network_namespace;
 mod nftables;
@@ -9,4 +10,5 @@ mod packets;
 mod pod;
 mod policy_routes;
 mod rules;
+mod states;
 mod validation;

@@ -13,6 +13,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use rustix::io::FdFlags;
+
 /// A name in the abstract namespace of Unix sockets (`unix(7)`), which belongs to the network
 /// namespace, needs no file, and is free again when its holder ends in whatever way.
 const NAME: &[u8] = b"fairlead-init";
@@ -21,6 +23,9 @@ const DEADLINE: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_millis(2);
 
 /// The right to change the rules; given back on drop.
+///
+/// The programs that a run starts inherit it, so that the next run sees what they have done even
+/// when this one is killed.
 #[derive(Debug)]
 pub struct Turn {
     _name: UnixListener,
@@ -50,7 +55,11 @@ impl Turn {
         let end = Instant::now() + DEADLINE;
         loop {
             match UnixListener::bind_addr(&address) {
-                Ok(name) => return Ok(Self { _name: name }),
+                Ok(name) => {
+                    rustix::io::fcntl_setfd(&name, FdFlags::empty())
+                        .map_err(|errno| TurnError::Socket(errno.into()))?;
+                    return Ok(Self { _name: name });
+                }
                 Err(error) if error.kind() != io::ErrorKind::AddrInUse => {
                     return Err(TurnError::Socket(error));
                 }

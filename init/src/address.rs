@@ -70,16 +70,16 @@ fn parse(text: &str) -> Vec<Ipv6Addr> {
         .collect()
 }
 
-/// Makes [`PASSTHROUGH_IPV6`] a local address; having it already is no fault.
+/// Makes [`PASSTHROUGH_IPV6`] a local address; tells whether it was none.
 ///
 /// # Errors
 /// When IPv6 is disabled there, or the kernel refuses for another reason.
-pub fn add_passthrough() -> Result<(), AddressError> {
+pub fn add_passthrough() -> Result<bool, AddressError> {
     let addition = RouteNetlinkMessage::NewAddress(passthrough());
     match netlink::change(addition, NLM_F_CREATE | NLM_F_EXCL) {
-        Ok(()) => Ok(()),
+        Ok(()) => Ok(true),
         Err(error) => match Errno::from_io_error(&error) {
-            Some(Errno::EXIST) => Ok(()),
+            Some(Errno::EXIST) => Ok(false),
             // The kernel's answer for an interface with disable_ipv6, and for one without IPv6.
             Some(Errno::ACCESS | Errno::OPNOTSUPP | Errno::AFNOSUPPORT | Errno::NODEV) => {
                 Err(AddressError::Disabled)

@@ -161,10 +161,13 @@ fn bring_about(
     done: &mut Vec<Done>,
 ) -> Result<Vec<Report>, ApplyError> {
     let mut reports = Vec::new();
-    if plan.adds_address {
-        if address::add_passthrough().map_err(ApplyError::Address)? {
-            done.push(Done::Address);
-        }
+    // The plan was made before the turn, and another run may have taken the address away since.
+    let has_ipv6 = plan
+        .families
+        .iter()
+        .any(|(family, _)| *family == Family::Ipv6);
+    if has_ipv6 && address::add_passthrough().map_err(ApplyError::Address)? {
+        done.push(Done::Address);
     }
     if plan.redirect.mode == Mode::Tproxy {
         for (family, _) in &plan.families {
@@ -360,10 +363,7 @@ fn remove(tool: Tool, installed: &Installed, programs: Programs<'_>) -> Result<(
 }
 
 /// Removes the policy routes and the address that no family with rules needs.
-fn remove_unused(
-    plan: &Plan,
-    families: &[(Family, Vec<Rule>)],
-) -> Result<Vec<Report>, ApplyError> {
+fn remove_unused(plan: &Plan, families: &[(Family, Vec<Rule>)]) -> Result<Vec<Report>, ApplyError> {
     let mut reports = Vec::new();
     let possible: &[Family] = match plan.has_ipv6 {
         true => &[Family::Ipv4, Family::Ipv6],
@@ -389,16 +389,24 @@ fn remove_unused(
     Ok(reports)
 }
 
+/// What Istio's own program makes unless told otherwise; nothing tells that it did.
+const ISTIOS: PolicyRoute = PolicyRoute {
+    mark: 1337,
+    table: 133,
+};
+
 /// Removes those of other settings, and that of the plan unless it is kept; tells their marks.
 fn remove_policy_routes(
     family: Family,
     planned: PolicyRoute,
     keeps_planned: bool,
 ) -> Result<Vec<u32>, RouteError> {
-    let PolicyRoute { mark, table } = planned;
-    let mut marks = policy_route::remove_others(family, keeps_planned.then_some((mark, table)))?;
-    if !keeps_planned {
-        // Another program may have made it.
+    let kept = keeps_planned.then_some((planned.mark, planned.table));
+    let mut marks = policy_route::remove_others(family, kept)?;
+    for PolicyRoute { mark, table } in [planned, ISTIOS] {
+        if kept == Some((mark, table)) {
+            continue;
+        }
         match policy_route::remove(family, mark, table) {
             // Such a kernel never had one.
             Err(RouteError::NoPolicyRouting { .. }) => {}

@@ -13,7 +13,9 @@ mod rule;
 use std::{fmt, io};
 
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
-use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
+use netlink_packet_route::{
+    AddressFamily, RouteNetlinkMessage, route::RouteMessage, rule::RuleMessage,
+};
 use rustix::io::Errno;
 
 pub use self::error::RouteError;
@@ -66,7 +68,25 @@ impl fmt::Display for Changed {
 pub fn ensure(family: Family, mark: u32, table: u32) -> Result<Changed, RouteError> {
     check(mark, table)?;
     let mut changed = Changed::default();
+    match bring_about(family, mark, table, &mut changed) {
+        Ok(()) => Ok(changed),
+        Err(error) => {
+            if changed.route_added {
+                // Without the rule it does nothing; why the rule could not be is worth more.
+                let _ =
+                    routes(family, table).and_then(|routes| delete_routes(family, &routes.ours));
+            }
+            Err(error)
+        }
+    }
+}
 
+fn bring_about(
+    family: Family,
+    mark: u32,
+    table: u32,
+    changed: &mut Changed,
+) -> Result<(), RouteError> {
     // The route first: the rule without it would send packets on as if it were not there.
     let routes = routes(family, table)?;
     if routes.foreign > 0 {
@@ -100,7 +120,36 @@ pub fn ensure(family: Family, mark: u32, table: u32) -> Result<Changed, RouteErr
             }
         }
     }
-    Ok(changed)
+    Ok(())
+}
+
+/// Deletes what [`ensure`] made for other marks and tables than the kept ones, if any are; tells
+/// the marks.
+///
+/// # Errors
+/// The kernel refuses.
+pub fn remove_others(family: Family, kept: Option<(u32, u32)>) -> Result<Vec<u32>, RouteError> {
+    let mut removed = Vec::new();
+    for table in tables(family)? {
+        let rules = match list_rules(family) {
+            Err(RouteError::NoPolicyRouting { .. }) => return Ok(removed),
+            rules => rules?,
+        };
+        for mark in rule::marks(rules.iter(), family, table) {
+            if kept == Some((mark, table)) {
+                continue;
+            }
+            let standing = Standing::of(rules.iter(), family, mark, table);
+            for priority in rule::to_none(&standing)? {
+                delete_rule(family, mark, table, priority)?;
+            }
+            removed.push(mark);
+        }
+        if kept.is_none_or(|(_, kept)| kept != table) {
+            delete_routes(family, &routes(family, table)?.ours)?;
+        }
+    }
+    Ok(removed)
 }
 
 /// Deletes all rules and routes that [`ensure`] could have made; tells whether there was one.
@@ -137,13 +186,24 @@ fn check(mark: u32, table: u32) -> Result<(), RouteError> {
 }
 
 fn rules(family: Family, mark: u32, table: u32) -> Result<Standing, RouteError> {
+    let rules = list_rules(family)?;
+    Ok(Standing::of(rules.iter(), family, mark, table))
+}
+
+fn list_rules(family: Family) -> Result<Vec<RuleMessage>, RouteError> {
     let list = netlink::list(&RouteNetlinkMessage::GetRule(rule::question(family)))
         .map_err(|error| RouteError::of(Action::ListRules, family, error))?;
-    let rules = list.iter().filter_map(|message| match message {
+    let rules = list.into_iter().filter_map(|message| match message {
         RouteNetlinkMessage::NewRule(rule) => Some(rule),
         _ => None,
     });
-    Ok(Standing::of(rules, family, mark, table))
+    Ok(rules.collect())
+}
+
+/// The tables that hold a route of ours.
+fn tables(family: Family) -> Result<Vec<u32>, RouteError> {
+    let routes = list_routes(family, &route::question_of_all(family))?;
+    Ok(route::tables(&routes, family))
 }
 
 fn delete_rule(family: Family, mark: u32, table: u32, priority: u32) -> Result<bool, RouteError> {
@@ -159,10 +219,12 @@ fn delete_rule(family: Family, mark: u32, table: u32, priority: u32) -> Result<b
 }
 
 fn routes(family: Family, table: u32) -> Result<route::Standing, RouteError> {
-    let list = netlink::list(&RouteNetlinkMessage::GetRoute(route::question(
-        family, table,
-    )));
-    let list = match list {
+    let routes = list_routes(family, &route::question(family, table))?;
+    Ok(route::Standing::of(routes.into_iter(), family, table))
+}
+
+fn list_routes(family: Family, question: &RouteMessage) -> Result<Vec<RouteMessage>, RouteError> {
+    let list = match netlink::list(&RouteNetlinkMessage::GetRoute(question.clone())) {
         Ok(list) => list,
         Err(error) => match Errno::from_io_error(&error) {
             // The kernel makes a table for its first route.
@@ -174,7 +236,7 @@ fn routes(family: Family, table: u32) -> Result<route::Standing, RouteError> {
         RouteNetlinkMessage::NewRoute(route) => Some(route),
         _ => None,
     });
-    Ok(route::Standing::of(routes, family, table))
+    Ok(routes.collect())
 }
 
 fn delete_routes(family: Family, routes: &[route::Ours]) -> Result<usize, RouteError> {

@@ -7,6 +7,9 @@ use netlink_packet_route::route::{
 use super::address_family;
 use crate::{address::LOOPBACK_INDEX, rules::Family};
 
+/// Tells our routes in whatever table; of those that rtnetlink(7) leaves to users.
+const PROTOCOL: RouteProtocol = RouteProtocol::Other(0xf1);
+
 /// What the table holds.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub(super) struct Standing {
@@ -55,6 +58,19 @@ impl Standing {
     }
 }
 
+/// The tables that hold a route which [`addition`] made.
+pub(super) fn tables(routes: &[RouteMessage], family: Family) -> Vec<u32> {
+    let ours = routes.iter().filter(|route| {
+        route.header.address_family == address_family(family)
+            && route.header.protocol == PROTOCOL
+            && is_local_default(route)
+    });
+    let mut tables: Vec<u32> = ours.map(table_of).collect();
+    tables.sort_unstable();
+    tables.dedup();
+    tables
+}
+
 impl Ours {
     pub(super) fn deletion(self, family: Family) -> RouteMessage {
         let mut route = addition(family, self.table);
@@ -89,10 +105,16 @@ fn is_local_default(route: &RouteMessage) -> bool {
             .contains(&RouteAttribute::Oif(LOOPBACK_INDEX))
 }
 
-/// Asks for the routes of a table.
-pub(super) fn question(family: Family, table: u32) -> RouteMessage {
+/// Asks for the routes of all tables.
+pub(super) fn question_of_all(family: Family) -> RouteMessage {
     let mut route = RouteMessage::default();
     route.header.address_family = address_family(family);
+    route
+}
+
+/// Asks for the routes of a table.
+pub(super) fn question(family: Family, table: u32) -> RouteMessage {
+    let mut route = question_of_all(family);
     route.attributes = vec![RouteAttribute::Table(table)];
     route
 }
@@ -102,16 +124,16 @@ pub(super) fn addition(family: Family, table: u32) -> RouteMessage {
     let mut route = question(family, table);
     route.header.kind = RouteType::Local;
     route.header.scope = RouteScope::Host;
-    route.header.protocol = RouteProtocol::Boot;
+    route.header.protocol = PROTOCOL;
     route.attributes.push(RouteAttribute::Oif(LOOPBACK_INDEX));
     route
 }
 
 #[cfg(test)]
 mod tests {
-    use netlink_packet_route::route::{RouteAttribute, RouteMessage, RouteType};
+    use netlink_packet_route::route::{RouteAttribute, RouteMessage, RouteProtocol, RouteType};
 
-    use super::{Ours, Standing, addition};
+    use super::{Ours, Standing, addition, tables};
     use crate::rules::Family;
 
     #[track_caller]
@@ -149,6 +171,18 @@ mod tests {
             &[],
             1,
         );
+    }
+
+    #[test]
+    fn tables_of_ours_are_told_by_who_made_the_route() {
+        let mut foreign = addition(Family::Ipv4, 200);
+        foreign.header.protocol = RouteProtocol::Boot;
+        let mut narrow = addition(Family::Ipv4, 300);
+        narrow.header.destination_prefix_length = 8;
+        let other_family = addition(Family::Ipv6, 400);
+        let ours = [5000, 133, 5000].map(|table| addition(Family::Ipv4, table));
+        let routes = [&[foreign, narrow, other_family], &ours[..]].concat();
+        assert_eq!(tables(&routes, Family::Ipv4), [133, 5000]);
     }
 
     #[test]

@@ -52,6 +52,27 @@ impl Standing {
     }
 }
 
+/// The marks of the rules that lead to a table on no other condition.
+pub(super) fn marks<'a>(
+    rules: impl Iterator<Item = &'a RuleMessage>,
+    family: Family,
+    table: u32,
+) -> Vec<u32> {
+    let plain = rules.filter(|rule| {
+        rule.header.family == address_family(family) && leads_to(rule, table) && has_no_more(rule)
+    });
+    let mut marks: Vec<u32> = plain
+        .flat_map(|rule| &rule.attributes)
+        .filter_map(|attribute| match attribute {
+            RuleAttribute::FwMark(mark) => Some(*mark),
+            _ => None,
+        })
+        .collect();
+    marks.sort_unstable();
+    marks.dedup();
+    marks
+}
+
 /// The steps that leave one rule of ours: none is deleted before another one stands.
 pub(super) fn to_one(standing: &Standing) -> Result<Vec<Change>, RouteError> {
     let useful = |priority: &&u32| **priority < PRIORITY_OF_MAIN;
@@ -96,10 +117,13 @@ fn deletions(priorities: Vec<u32>, standing: &Standing) -> Result<Vec<u32>, Rout
 
 /// Whether the kernel may take a rule for ours when it is to delete that.
 fn is_similar(rule: &RuleMessage, mark: u32, table: u32) -> bool {
-    let has = |wanted: RuleAttribute| rule.attributes.contains(&wanted);
+    leads_to(rule, table) && rule.attributes.contains(&RuleAttribute::FwMark(mark))
+}
+
+fn leads_to(rule: &RuleMessage, table: u32) -> bool {
     rule.header.action == RuleAction::ToTable
-        && has(RuleAttribute::FwMark(mark))
-        && (has(RuleAttribute::Table(table)) || u32::from(rule.header.table) == table)
+        && (rule.attributes.contains(&RuleAttribute::Table(table))
+            || u32::from(rule.header.table) == table)
 }
 
 /// Whether the mark is a rule's one condition.

@@ -197,16 +197,23 @@ fn is_istios(rule: &Rule) -> bool {
         }
 }
 
-/// Istio leaves interfaces out by a pair of rules in the kernel's chains, ahead of its jumps; one
-/// of virtual machines by a rule after those that redirect it. Ours are in chains of our own.
+/// Istio leaves interfaces out by a pair of rules in the kernel's chains, ahead of its jump, of
+/// which another hand may have put a second one in front; one of virtual machines by a rule after those that redirect it. Ours are in chains of our own.
 fn interface_pairs(lines: &[Line]) -> Vec<Rule> {
     let rules = || lines.iter().map(|line| &line.rule);
+    let is_jump = |rule: &&Rule| {
+        let target = rule.target();
+        target.is_some_and(|target| target.is_ours() && *target != Chain::ISTIO_REDIRECT)
+    };
     let before_jump = |table: Table, chain: Chain| {
-        rules()
-            .filter(move |rule| rule.table == table && rule.chain == chain)
-            .take_while(|rule| {
-                !matches!(rule.target(), Some(target) if target.is_ours() && *target != Chain::ISTIO_REDIRECT)
-            })
+        let of_chain = rules().filter(move |rule| rule.table == table && rule.chain == chain);
+        let last = of_chain
+            .clone()
+            .enumerate()
+            .filter(|(_, rule)| is_jump(rule));
+        let end = last.last().map_or(usize::MAX, |(index, _)| index);
+        of_chain
+            .take(end)
             .filter(|rule| rule.verdict == Verdict::Return && rule.matches.len() == 1)
     };
     let mut pairs = Vec::new();

@@ -81,6 +81,20 @@ fn interfaces_of_virtual_machines_are_told_by_what_redirects_them() {
 }
 
 #[test]
+fn interfaces_are_left_out_between_doubled_jumps_too() {
+    let lines = [
+        "PREROUTING -p tcp -j ISTIO_INBOUND",
+        "PREROUTING -i net1 -j RETURN",
+        "PREROUTING -p tcp -j ISTIO_INBOUND",
+        "OUTPUT -o net1 -j RETURN",
+    ];
+    let text: Vec<String> = lines.iter().map(|line| format!("-A {line}\n")).collect();
+    let foreign = "-A PREROUTING -i net2 -j RETURN\n-A OUTPUT -o net2 -j RETURN\n";
+    let installed = Installed::parse(&format!("*mangle\n{}{foreign}", text.concat()));
+    assert_eq!(ours(&installed), lines);
+}
+
+#[test]
 fn an_excluded_interface_without_a_redirect_is_anybodys() {
     let installed = Installed::parse(
         "*nat\n-A PREROUTING -i net1 -j RETURN\n-A OUTPUT -o net1 -j RETURN\nCOMMIT\n",

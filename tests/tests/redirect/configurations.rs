@@ -7,8 +7,8 @@ use std::{fmt::Write, process::Command};
 
 use fairlead_tests::netns::Namespace;
 
-use self::table::{Configuration, configurations};
-use crate::pod::{FAMILIES, golden, init, installed};
+pub(crate) use self::table::{Configuration, configurations};
+use crate::pod::{FAMILIES, golden, golden_file, init, installed};
 
 #[test]
 #[ignore = "needs root"]
@@ -20,6 +20,24 @@ fn each_configuration_stands_as_it_is_written_behind_iptables_nft() {
 #[ignore = "needs root"]
 fn each_configuration_stands_as_it_is_written_in_legacy_tables() {
     each_configuration_stands("legacy");
+}
+
+#[test]
+#[ignore = "needs root"]
+fn each_configuration_stands_as_it_is_written_in_nftables() {
+    for configuration in configurations() {
+        let name = configuration.name;
+        let pod = Namespace::new();
+        let list = || pod.stdout("nft", &["--stateless", "list", "ruleset"]);
+        // What the kernel makes of the text is what shall stand there.
+        pod.stdout("nft", &["-f", &golden_file(&format!("{name}.nft"))]);
+        let expected = list();
+        pod.stdout("nft", &["flush", "ruleset"]);
+        let output = pod.output(in_surroundings(&configuration, &["--native-nftables"]));
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{name}: {told}");
+        assert_eq!(list(), expected, "{name}");
+    }
 }
 
 #[track_caller]
@@ -49,7 +67,7 @@ fn each_configuration_stands(backend: &str) {
 }
 
 /// The command that runs `fairlead-init` where `/etc/resolv.conf` has the configuration's servers.
-fn in_surroundings(configuration: &Configuration, further: &[&str]) -> Command {
+pub(crate) fn in_surroundings(configuration: &Configuration, further: &[&str]) -> Command {
     const MOUNT: &str = "mount -t tmpfs none /mnt && printf %s \"$0\" >/mnt/resolv.conf && \
         mount --bind /mnt/resolv.conf /etc/resolv.conf && exec \"$@\"";
     let servers = configuration.name_servers.iter();

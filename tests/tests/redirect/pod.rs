@@ -84,12 +84,16 @@ pub(crate) fn everything(namespace: &Namespace) -> Vec<String> {
 /// The golden rules of one family.
 #[track_caller]
 pub(crate) fn golden(name: &str, family: &str) -> Vec<String> {
-    let path = format!("../init/tests/golden/{name}.rules");
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
-    let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path:?}: {error}"));
+    let path = golden_file(&format!("{name}.rules"));
+    let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
     let heading = format!("# {family}-");
     let section = text.lines().skip_while(|line| !line.starts_with(&heading));
     by_table(section.skip(1).take_while(|line| !line.starts_with("# ")))
+}
+
+/// The path of a golden file.
+pub(crate) fn golden_file(name: &str) -> String {
+    format!("{}/../init/tests/golden/{name}", env!("CARGO_MANIFEST_DIR"))
 }
 
 /// The rules and own chains of a text for `iptables-restore`, each after its table's name.

@@ -1,8 +1,5 @@
 //! The proof of the redirect: what it shows as whom, and what it says of rules that are missing.
 
-#[path = "../../../init/tests/golden/configurations.rs"]
-mod table;
-
 use std::{fmt::Write, net::TcpListener, thread, time::Duration};
 
 use clap::Parser;
@@ -17,7 +14,10 @@ use fairlead_init::{
 use fairlead_tests::netns::{Namespace, User};
 use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities};
 
-use crate::pod::{INJECTED, apply};
+use crate::{
+    configurations::configurations,
+    pod::{INJECTED, apply},
+};
 
 const MARK: u32 = 1337;
 const TABLE: u32 = 133;
@@ -359,7 +359,7 @@ fn each_configuration_is_proven_behind_each_backend() {
 /// What is wrongly taken for missing; nothing is.
 fn unproven_behind(backend: &[&str]) -> String {
     let mut unproven = String::new();
-    for configuration in table::configurations() {
+    for configuration in configurations() {
         // Their name servers are not those of this machine.
         if !configuration.name_servers.is_empty() {
             continue;

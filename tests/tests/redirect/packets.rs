@@ -1,5 +1,6 @@
 //! Where the connections of an application, the proxy and a peer arrive once the rules stand.
 
+mod alike;
 mod dns;
 mod inbound;
 mod interfaces;

@@ -1,13 +1,14 @@
 //! Arriving connections that keep their addresses on the way to the proxy.
 
 use std::{
-    io::{Read, Write},
+    io::{self, Read, Write},
     net::TcpStream,
 };
 
 use fairlead_tests::netns::User;
+use socket2::{Domain, Socket, Type};
 
-use super::{APPLICATION_PORT, BY_GROUP, World, connect, everywhere, socket};
+use super::{APPLICATION_PORT, BY_GROUP, TIME_OUT, World, connect, everywhere, socket};
 
 const TPROXY: [&str; 8] = ["-m", "TPROXY", "-b", "*", "-d", "15021", "-i", "*"];
 
@@ -20,14 +21,20 @@ fn check_conversation(world: &World, address: &str, port: u16) {
         .run(|| connect(None, destination))
         .unwrap_or_else(|error| panic!("peer to {destination}: {error}"));
     let mut arrival = world.arrived(destination, &world.inbound);
-    let mut client = TcpStream::from(client);
+    let client = TcpStream::from(client);
     assert_eq!(arrival.peer, client.local_addr().expect("address"));
     assert_eq!(arrival.stream.local_addr().expect("address"), destination);
+    converse(client, &mut arrival.stream);
+}
+
+/// More than one packet each way.
+#[track_caller]
+fn converse(mut client: TcpStream, server: &mut TcpStream) {
     for round in 0..3 {
         let mut received = [0];
         client.write_all(&[round]).expect("send");
-        arrival.stream.read_exact(&mut received).expect("receive");
-        arrival.stream.write_all(&received).expect("answer");
+        server.read_exact(&mut received).expect("receive");
+        server.write_all(&received).expect("answer");
         client.read_exact(&mut received).expect("the answer");
         assert_eq!(received, [round]);
     }
@@ -120,5 +127,36 @@ fn the_proxys_source_address_is_not_captured_again() {
         let source = Some(world.addresses.passthrough);
         let (pod, port) = (world.addresses.pod, APPLICATION_PORT);
         world.check_from(User::PROXY, source, pod, port, &world.application);
+    });
+}
+
+/// As Istio's proxy does, which is root of the proxy's group. The answers go to an address that is
+/// elsewhere: by the mark of the connection they stay.
+#[test]
+#[ignore = "needs root"]
+fn the_proxy_may_speak_to_the_application_as_the_client() {
+    everywhere(&TPROXY, |world| {
+        let client = socket(world.addresses.peer, 40000);
+        let application = socket(world.addresses.pod, APPLICATION_PORT);
+        let connect = || -> io::Result<Socket> {
+            let domain = Domain::for_address(client);
+            // Who makes a socket is its owner for good; the rest is for the privileged.
+            let proxy = world
+                .pod
+                .run_as(BY_GROUP, || Socket::new(domain, Type::STREAM, None))?;
+            if world.is_ipv4() {
+                proxy.set_ip_transparent_v4(true)?;
+            } else {
+                proxy.set_ip_transparent_v6(true)?;
+            }
+            proxy.set_mark(1337)?;
+            proxy.bind(&client.into())?;
+            proxy.connect_timeout(&application.into(), TIME_OUT)?;
+            Ok(proxy)
+        };
+        let proxy = connect().expect("a connection of the proxy");
+        let mut arrival = world.arrived(application, &world.application);
+        assert_eq!(arrival.peer, client);
+        converse(proxy.into(), &mut arrival.stream);
     });
 }

@@ -5,8 +5,9 @@ mod exec;
 
 use std::io::{self, Write};
 
-use anyhow::{Context, bail};
-use clap::Args;
+use anyhow::{Context, anyhow, bail};
+use clap::{ArgGroup, Args};
+use fairlead_api::names::PROXY_CONTAINER;
 use fairlead_init::explain::{self, LiveError};
 use k8s_openapi::api::core::v1::Pod;
 use kube::{Api, Client};
@@ -15,10 +16,11 @@ use kube::{Api, Client};
 const PROGRAM: &str = "/usr/local/bin/fairlead-init";
 
 #[derive(Args)]
+#[command(group(ArgGroup::new("rules").required(true).args(["pod", "from"])))]
 #[group(skip)]
 pub(crate) struct Options {
     /// The pod whose rules are walked.
-    #[arg(long, required_unless_present = "from", conflicts_with = "from")]
+    #[arg(long)]
     pod: Option<String>,
     /// Its namespace.
     #[arg(long, short, default_value = "default")]
@@ -73,17 +75,29 @@ async fn in_pod(options: &Options, name: &str, client: Client) -> anyhow::Result
         .chain(options.packet.arguments())
         .collect();
 
-    let by_sidecar = exec::run(&pods, &pod, &command).await?;
-    if by_sidecar.succeeded {
-        eprintln!("read by the sidecar itself");
-        return Ok(by_sidecar.stdout);
+    if ephemeral::sidecar(&pod).is_none() {
+        bail!(
+            "pod {name} has no container {PROXY_CONTAINER}: it is not injected, and nothing of it \
+             is captured; `fairlead check` looks whether the installation is whole"
+        );
     }
-    let complaint = by_sidecar.complaint();
-    if !LiveError::tells_of_capability(&by_sidecar.stderr) {
-        bail!("in the sidecar: {complaint}");
-    }
+    let why_not = match exec::run(&pods, name, &command).await {
+        Ok(by_sidecar) if by_sidecar.succeeded => {
+            eprintln!("read by the sidecar itself");
+            return Ok(by_sidecar.stdout);
+        }
+        Ok(by_sidecar) => {
+            let complaint = anyhow!(by_sidecar.complaint());
+            if !LiveError::tells_of_capability(&by_sidecar.stderr) {
+                return Err(complaint.context("in the sidecar"));
+            }
+            complaint
+        }
+        // It may not run; another container can nevertheless.
+        Err(error) => error,
+    };
     if options.no_ephemeral_container {
-        bail!("in the sidecar, and --no-ephemeral-container forbids another way: {complaint}");
+        return Err(why_not.context("in the sidecar; --no-ephemeral-container forbids another way"));
     }
     let (container, by_container) = ephemeral::run(&pods, &pod, &command).await?;
     if by_container.succeeded {

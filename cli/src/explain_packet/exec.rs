@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::{Context, anyhow};
 use fairlead_api::names::PROXY_CONTAINER;
 use k8s_openapi::{api::core::v1::Pod, apimachinery::pkg::apis::meta::v1::Status};
 use kube::{Api, api::AttachParams};
@@ -21,15 +21,12 @@ const LONGEST: u64 = 64 << 20;
 /// Runs a command in the pod's `istio-proxy`.
 ///
 /// # Errors
-/// The pod has none that runs, or the API server refuses.
-pub(super) async fn run(pods: &Api<Pod>, pod: &Pod, command: &[String]) -> anyhow::Result<Outcome> {
-    let name = pod.metadata.name.as_deref().unwrap_or_default();
-    if !has_sidecar(pod) {
-        bail!(
-            "pod {name} has no container {PROXY_CONTAINER}: it is not injected, and nothing of it \
-             is captured unless a node agent does; see `fairlead check`"
-        );
-    }
+/// It does not run, or the API server refuses.
+pub(super) async fn run(
+    pods: &Api<Pod>,
+    name: &str,
+    command: &[String],
+) -> anyhow::Result<Outcome> {
     let parameters = AttachParams::default()
         .container(PROXY_CONTAINER)
         .stdin(false)
@@ -66,10 +63,6 @@ pub(super) async fn run(pods: &Api<Pod>, pod: &Pod, command: &[String]) -> anyho
     timeout(DEADLINE, talk)
         .await
         .map_err(|_| anyhow!("no answer from pod {name} within {} s", DEADLINE.as_secs()))?
-}
-
-fn has_sidecar(pod: &Pod) -> bool {
-    super::ephemeral::sidecar(pod).is_some()
 }
 
 fn is_success(status: &Status) -> bool {

@@ -1,7 +1,7 @@
 //! The flags that describe a packet and say where its rules are.
 
 use std::{
-    net::{AddrParseError, IpAddr, SocketAddr},
+    net::{IpAddr, SocketAddr},
     path::PathBuf,
     str::FromStr,
 };
@@ -28,7 +28,7 @@ pub struct Options {
     pub source: Option<Source>,
 
     /// Where it shall go; an IPv6 address stands in brackets
-    #[arg(long, value_name = "IP:PORT")]
+    #[arg(long, value_name = "IP:PORT", value_parser = destination)]
     pub destination: SocketAddr,
 
     /// Outbound: the user of the process, such as 1337 for the proxy [default: one that no rule
@@ -124,14 +124,29 @@ pub struct Source {
     port: Option<u16>,
 }
 
-impl FromStr for Source {
-    type Err = AddrParseError;
+/// Why a text is no address.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum AddressError {
+    /// Of a source.
+    #[error("accepted: 10.0.0.2, 10.0.0.2:80, fd00::2 or [fd00::2]:80")]
+    Source,
+    /// Of a destination.
+    #[error("accepted: 10.0.0.2:80 or [fd00::2]:80")]
+    Destination,
+}
 
-    fn from_str(text: &str) -> Result<Self, AddrParseError> {
+fn destination(text: &str) -> Result<SocketAddr, AddressError> {
+    text.parse().map_err(|_| AddressError::Destination)
+}
+
+impl FromStr for Source {
+    type Err = AddressError;
+
+    fn from_str(text: &str) -> Result<Self, AddressError> {
         if let Ok(ip) = text.parse() {
             return Ok(Self { ip, port: None });
         }
-        let socket: SocketAddr = text.parse()?;
+        let socket: SocketAddr = text.parse().map_err(|_| AddressError::Source)?;
         Ok(Self {
             ip: socket.ip(),
             port: Some(socket.port()),

@@ -30,6 +30,8 @@ pub enum Reason {
         /// What the user can change about it; nothing where the redirect always has it.
         settings: Vec<Setting>,
     },
+    /// It stands among ours, but its tool does not show all of it.
+    Unreadable,
     /// It stands among ours, but no setting makes such a rule.
     Stray,
     /// It is nobody's of this mesh.
@@ -56,9 +58,18 @@ pub fn reason(step: &Step<'_>) -> Reason {
             why,
             settings: settings.to_vec(),
         },
+        None if chain.is_ours() && is_unreadable(&rule) => Reason::Unreadable,
         None if chain.is_ours() => Reason::Stray,
         None => Reason::Foreign,
     }
+}
+
+fn is_unreadable(rule: &Rule) -> bool {
+    matches!(rule.verdict, Verdict::Unknown(_))
+        || rule
+            .matches
+            .iter()
+            .any(|is| matches!(is, Match::Unknown(_)))
 }
 
 type Known = (String, &'static [Setting]);

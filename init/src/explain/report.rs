@@ -106,8 +106,7 @@ impl Explanation<'_> {
             doubts: &self.doubts,
             notes: &self.notes,
         };
-        // Strings and numbers always have a JSON form.
-        serde_json::to_string_pretty(&report).unwrap_or_default()
+        serde_json::to_string_pretty(&report).expect("strings and numbers have a JSON form")
     }
 }
 
@@ -140,6 +139,7 @@ fn line(step: &Step<'_>) -> String {
                 line += &format!(" ({})", settings.join("; "));
             }
         }
+        Reason::Unreadable => line += ": what it does is not known",
         Reason::Stray => line += ": no setting makes such a rule; somebody added it",
         Reason::Foreign => line += ": foreign, not Fairlead's",
     }
@@ -236,7 +236,7 @@ struct StepReport {
     met: Option<bool>,
     /// The first condition that is not.
     fails: Option<String>,
-    /// Whose rule it is: `fairlead`, `stray` or `foreign`.
+    /// Whose rule it is: `fairlead`, `stray`, `foreign`, or `unreadable`.
     origin: &'static str,
     reason: Option<String>,
     settings: Vec<SettingReport>,
@@ -257,6 +257,7 @@ impl StepReport {
         };
         let (origin, why, settings) = match reason(step) {
             Reason::Ours { why, settings } => ("fairlead", Some(why), settings),
+            Reason::Unreadable => ("unreadable", None, Vec::new()),
             Reason::Stray => ("stray", None, Vec::new()),
             Reason::Foreign => ("foreign", None, Vec::new()),
         };

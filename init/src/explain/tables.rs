@@ -5,7 +5,7 @@ use std::fmt;
 use crate::{
     iptables::installed::Saved,
     nft::{Hook, Listed, ListedChain, ListedTable},
-    rules::{Chain, Family, Rule, Table},
+    rules::{Chain, Family, Match, Rule, Table, Verdict},
 };
 
 /// Whose tables they are: the kernel keeps them side by side.
@@ -74,13 +74,23 @@ impl Tables {
                 && ["raw", "mangle", "nat", "filter", "security"].contains(&table.name.as_str())
         };
         let mut tables = listed.tables;
+        let mut notes = Vec::new();
         if iptables_was_asked {
             tables.retain(|table| !is_iptables(table));
+        } else if tables
+            .iter()
+            .any(|table| is_iptables(table) && hides_rules(table))
+        {
+            notes.push(
+                "nft does not show all of iptables' rules: give what iptables-save or \
+                 ip6tables-save prints, too"
+                    .to_owned(),
+            );
         }
         Self {
             backend: Backend::Native,
             tables,
-            notes: Vec::new(),
+            notes,
         }
     }
 
@@ -115,6 +125,17 @@ impl Tables {
             Backend::Nft | Backend::Legacy => table.name.clone(),
         }
     }
+}
+
+/// Whether nft leaves parts of rules out: what iptables has an extension for.
+fn hides_rules(table: &ListedTable) -> bool {
+    let is_extension = |text: &str| text.starts_with("{\"xt\":");
+    let mut rules = table.chains.iter().flat_map(|chain| &chain.rules);
+    rules.any(|rule| {
+        let mut conditions = rule.matches.iter();
+        matches!(&rule.verdict, Verdict::Unknown(text) if is_extension(text))
+            || conditions.any(|is| matches!(is, Match::Unknown(text) if is_extension(text)))
+    })
 }
 
 fn nft_name(family: Family) -> &'static str {

@@ -158,3 +158,20 @@ fn the_flags_describe_the_same_packet_elsewhere() {
         assert_eq!(format!("{here:?}"), format!("{there:?}"));
     }
 }
+
+#[test]
+fn addresses_that_are_none_are_refused_with_what_is_accepted() {
+    for (flag, value, accepted) in [
+        ("--destination", "10.0.0.2", "10.0.0.2:80 or [fd00::2]:80"),
+        ("--destination", "fd00::2:80", "10.0.0.2:80 or [fd00::2]:80"),
+        (
+            "--source",
+            "10.0.0.256",
+            "10.0.0.2, 10.0.0.2:80, fd00::2 or [fd00::2]:80",
+        ),
+    ] {
+        let error = Command::try_parse_from(["explain", flag, value]).unwrap_err();
+        let error = error.to_string();
+        assert!(error.contains(&format!("accepted: {accepted}")), "{error}");
+    }
+}

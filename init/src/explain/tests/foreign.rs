@@ -225,3 +225,20 @@ fn istios_rules_of_nft_are_walked() {
     check(dump, &outbound(), redirected(15001), &[]);
     check(dump, &in_ipv6(&outbound()), redirected(15001), &[]);
 }
+
+#[test]
+fn what_nft_does_not_show_of_iptables_is_said() {
+    let dump = r#"{"nftables": [{"table": {"family": "ip", "name": "nat", "handle": 1}},
+        {"chain": {"family": "ip", "table": "nat", "name": "OUTPUT", "handle": 1, "type": "nat",
+            "hook": "output", "prio": -100, "policy": "accept"}},
+        {"chain": {"family": "ip", "table": "nat", "name": "ISTIO_OUTPUT", "handle": 2}},
+        {"rule": {"family": "ip", "table": "nat", "chain": "OUTPUT", "handle": 3,
+            "expr": [{"jump": {"target": "ISTIO_OUTPUT"}}]}},
+        {"rule": {"family": "ip", "table": "nat", "chain": "ISTIO_OUTPUT", "handle": 4,
+            "expr": [{"xt": {"type": "target", "name": "REDIRECT"}}]}}]}"#;
+    check(dump, &outbound(), Outcome::Uncaptured, &["\"REDIRECT\""]);
+    let tables = dump::parse(dump, Family::Ipv4).unwrap();
+    let text = walk(&tables, &outbound()).text(false);
+    assert!(text.contains("what it does is not known"), "{text}");
+    assert!(text.contains("give what iptables-save"), "{text}");
+}

@@ -70,6 +70,31 @@ fn to_port(protocol: Protocol, ports: impl Into<Ports>) -> Match {
     Match::DestinationPort(protocol, Is::Equal(vec![ports.into()]))
 }
 
+/// Conditions that together mean all of a list of ports: one for each as in Istio, or, where there
+/// are many, as few as a rule of iptables can hold.
+fn to_each_port(protocol: Protocol, list: &[Ports]) -> Vec<Match> {
+    const MOST: usize = 15;
+    let condition = |ports: &[Ports]| Match::DestinationPort(protocol, Is::Equal(ports.to_vec()));
+    if list.len() <= MOST {
+        return list.chunks(1).map(condition).collect();
+    }
+    // A range takes the room of two ports (`multiport` of iptables-extensions(8)).
+    let room = |ports: &Ports| if ports.first == ports.last { 1 } else { 2 };
+    let mut groups: Vec<Vec<Ports>> = Vec::new();
+    let mut taken = MOST;
+    for ports in list {
+        taken += room(ports);
+        if taken > MOST {
+            taken = room(ports);
+            groups.push(Vec::new());
+        }
+        if let Some(group) = groups.last_mut() {
+            group.push(*ports);
+        }
+    }
+    groups.iter().map(|group| condition(group)).collect()
+}
+
 fn not_to_ports(protocol: Protocol, ports: &[u16]) -> Match {
     let ports = ports.iter().copied().map(Ports::from).collect();
     Match::DestinationPort(protocol, Is::Not(ports))

@@ -2,7 +2,9 @@
 
 use fairlead_api::values::Selection;
 
-use super::{Chain, Is, Match, Ports, Protocol, Rule, Table, Verdict, Writer, tcp, to_port};
+use super::{
+    Chain, Is, Match, Ports, Protocol, Rule, Table, Verdict, Writer, tcp, to_each_port, to_port,
+};
 use crate::{Redirect, config::Mode};
 
 pub(super) fn rules(redirect: &Redirect) -> Vec<Rule> {
@@ -38,19 +40,19 @@ fn redirects(redirect: &Redirect) -> [Rule; 2] {
 
 fn decisions(redirect: &Redirect, inbound: &Writer) -> Vec<Rule> {
     let captured = || Verdict::Jump(Chain::ISTIO_IN_REDIRECT);
-    let port = |ports: &Ports| to_port(Protocol::Tcp, *ports);
+    let each = |ports: &[Ports], verdict: fn() -> Verdict| -> Vec<Rule> {
+        let ports = to_each_port(Protocol::Tcp, ports).into_iter();
+        ports
+            .map(|ports| inbound.rule([ports], verdict()))
+            .collect()
+    };
     match &redirect.inbound_ports {
         Selection::All => {
-            let excluded = redirect.excluded_inbound_ports.iter();
-            excluded
-                .map(|ports| inbound.rule([port(ports)], Verdict::Return))
-                .chain([inbound.rule([tcp()], captured())])
-                .collect()
+            let mut rules = each(&redirect.excluded_inbound_ports, || Verdict::Return);
+            rules.push(inbound.rule([tcp()], captured()));
+            rules
         }
-        Selection::Only(ports) => {
-            let ports = ports.iter().map(port);
-            ports.map(|port| inbound.rule([port], captured())).collect()
-        }
+        Selection::Only(ports) => each(ports, captured),
     }
 }
 

@@ -7,7 +7,7 @@ use ipnet::IpNet;
 
 use super::{
     Chain, DNS, Family, Is, Match, Protocol, Rule, Table, Verdict, Writer, captured_destinations,
-    localhost, not_to_ports, of_family, passthrough, to_itself, to_port,
+    localhost, not_to_ports, of_family, passthrough, to_each_port, to_itself, to_port,
 };
 use crate::{Redirect, config::Dns};
 
@@ -23,10 +23,10 @@ pub(super) fn rules(redirect: &Redirect, family: Family) -> Vec<Rule> {
         let leaves = Match::OutInterface(Is::Equal(name.clone()));
         rules.push(output.rule([leaves], Verdict::Return));
     }
-    for ports in &redirect.excluded_outbound_ports {
-        for protocol in [Protocol::Tcp, Protocol::Udp] {
-            rules.push(output.rule([to_port(protocol, *ports)], Verdict::Return));
-        }
+    let excluded = &redirect.excluded_outbound_ports;
+    let [tcp, udp] = [Protocol::Tcp, Protocol::Udp].map(|of| to_each_port(of, excluded));
+    for ports in tcp.into_iter().zip(udp) {
+        rules.extend(<[Match; 2]>::from(ports).map(|ports| output.rule([ports], Verdict::Return)));
     }
     let source = Match::Source(Is::Equal(passthrough(family)));
     rules.push(output.rule([source, to_itself()], Verdict::Return));
@@ -53,8 +53,8 @@ pub(super) fn rules(redirect: &Redirect, family: Family) -> Vec<Rule> {
         let destination = Match::Destination(Is::Equal(cidr));
         rules.push(output.rule([destination], Verdict::Return));
     }
-    for ports in &redirect.outbound_ports {
-        rules.push(output.rule([to_port(Protocol::Tcp, *ports)], to_proxy()));
+    for ports in to_each_port(Protocol::Tcp, &redirect.outbound_ports) {
+        rules.push(output.rule([ports], to_proxy()));
     }
     for destination in captured_destinations(redirect, family) {
         rules.push(output.rule(Vec::from_iter(destination), to_proxy()));
@@ -98,8 +98,7 @@ fn owned(
     ));
     // The application calls its own address: that needs no proxy, unless loopback was asked for or
     // it is a question to a name server of its own.
-    let mut included = redirect.included_cidrs().iter();
-    if !included.any(|cidr| cidr.addr().is_loopback()) {
+    if !redirect.captures_loopback() {
         let mut matches = vec![to_itself()];
         matches.extend(
             redirect

@@ -8,7 +8,7 @@ use fairlead_api::values::Selection;
 
 use super::{
     Chain, Family, Is, Match, Protocol, Rule, State, Table, Verdict, Writer, from_itself, inbound,
-    localhost, passthrough, tcp, to_itself, to_port,
+    localhost, passthrough, tcp, to_each_port, to_itself,
 };
 use crate::{Redirect, config::Mode};
 
@@ -79,15 +79,16 @@ fn decisions(redirect: &Redirect, inbound: &Writer) -> Vec<Rule> {
     };
     match &redirect.inbound_ports {
         Selection::All => {
-            let excluded = redirect.excluded_inbound_ports.iter();
+            let excluded = to_each_port(Protocol::Tcp, &redirect.excluded_inbound_ports);
             excluded
-                .map(|ports| inbound.rule([to_port(Protocol::Tcp, *ports)], Verdict::Return))
+                .into_iter()
+                .map(|ports| inbound.rule([ports], Verdict::Return))
                 .chain(pair(tcp()))
                 .collect()
         }
-        Selection::Only(ports) => ports
-            .iter()
-            .flat_map(|ports| pair(to_port(Protocol::Tcp, *ports)))
+        Selection::Only(ports) => to_each_port(Protocol::Tcp, ports)
+            .into_iter()
+            .flat_map(pair)
             .collect(),
     }
 }

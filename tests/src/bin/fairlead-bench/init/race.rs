@@ -16,8 +16,8 @@ pub(super) struct Race {
     redirect: Vec<String>,
     lanes: Vec<Lane>,
     rounds: usize,
-    /// Rules in each set of ours.
-    rules: usize,
+    /// Rules in each set of ours, and in each of theirs.
+    rules: [usize; 2],
     difference: Option<(Subject, Difference)>,
     /// Rounds after which Istio's rules were in the legacy backend too.
     doubled: usize,
@@ -40,7 +40,7 @@ impl Race {
             redirect,
             lanes: Vec::new(),
             rounds: 0,
-            rules: 0,
+            rules: [0; 2],
             difference: None,
             doubled: 0,
             refused: Vec::new(),
@@ -101,7 +101,8 @@ impl Race {
         let Some((_, ours)) = sets.iter().find(|(subject, _)| subject.is_ours()) else {
             return;
         };
-        self.rules = ours.count();
+        let theirs = sets.iter().find(|(subject, _)| !subject.is_ours());
+        self.rules = [ours.count(), theirs.map_or(0, |(_, theirs)| theirs.count())];
         let differences = sets.iter().filter_map(|(subject, installed)| {
             let difference = ours.difference(installed)?;
             Some((*subject, difference))
@@ -130,10 +131,13 @@ impl Race {
     pub(super) fn notes(&self) -> Vec<String> {
         let mut notes = self.refused.clone();
         let rounds = self.rounds;
+        let [ours, theirs] = self.rules;
         notes.push(match &self.difference {
             None => format!(
-                "Rules equal: the {} rules of Fairlead are those of Istio in all {rounds} rounds, order included.",
-                self.rules
+                "Rules equal: the {ours} rules of Fairlead are those of Istio in all {rounds} rounds, order included.",
+            ),
+            Some(_) if ours < theirs => format!(
+                "Fairlead has {ours} rules, of up to 15 ports each, where Istio has {theirs}."
             ),
             Some((subject, difference)) => {
                 format!("RULES DIFFER between Fairlead and {subject}: {difference}.")

@@ -3,12 +3,23 @@
 //! The shape of a rule tells, since each setting makes rules of one shape; where two make the same,
 //! their order does.
 
-use fairlead_api::{annotations, ports};
+mod mangle;
+mod nat;
+mod settings;
 
+use fairlead_api::ports;
+
+use self::{
+    mangle::mangle,
+    nat::nat,
+    settings::{
+        DNS, EXCLUDED_INBOUND, EXCLUDED_INTERFACES, INCLUDED_INBOUND, PROXYS_PORTS,
+        VIRTUAL_INTERFACES,
+    },
+};
 use super::walk::Step;
 use crate::rules::{
-    Chain, Is, Match, PASSTHROUGH_IPV4, PASSTHROUGH_IPV6, Ports, Rule, SELF_CALL_MARK, Table,
-    Verdict,
+    Chain, Is, Match, PASSTHROUGH_IPV4, PASSTHROUGH_IPV6, Ports, Rule, Table, Verdict,
 };
 
 /// What makes a rule.
@@ -74,63 +85,6 @@ fn is_unreadable(rule: &Rule) -> bool {
 
 type Known = (String, &'static [Setting]);
 
-const fn flag(flag: &'static str) -> Setting {
-    Setting {
-        flag,
-        annotation: None,
-    }
-}
-
-const fn annotated(flag: &'static str, annotation: &'static str) -> Setting {
-    Setting {
-        flag,
-        annotation: Some(annotation),
-    }
-}
-
-const MODE: Setting = annotated(
-    "--istio-inbound-interception-mode",
-    annotations::INTERCEPTION_MODE,
-);
-const MARK: Setting = flag("--istio-inbound-tproxy-mark");
-const INBOUND_PORT: Setting = flag("--inbound-capture-port");
-const UIDS: Setting = flag("--proxy-uid");
-const GIDS: Setting = flag("--proxy-gid");
-const DNS: Setting = flag("--redirect-dns");
-const INCLUDED_INBOUND: Setting =
-    annotated("--istio-inbound-ports", annotations::INCLUDE_INBOUND_PORTS);
-const EXCLUDED_INBOUND: Setting = annotated(
-    "--istio-local-exclude-ports",
-    annotations::EXCLUDE_INBOUND_PORTS,
-);
-const INCLUDED_CIDRS: Setting = annotated(
-    "--istio-service-cidr",
-    annotations::INCLUDE_OUTBOUND_IP_RANGES,
-);
-const EXCLUDED_CIDRS: Setting = annotated(
-    "--istio-service-exclude-cidr",
-    annotations::EXCLUDE_OUTBOUND_IP_RANGES,
-);
-const INCLUDED_PORTS: Setting = annotated(
-    "--istio-outbound-ports",
-    annotations::INCLUDE_OUTBOUND_PORTS,
-);
-const EXCLUDED_PORTS: Setting = annotated(
-    "--istio-local-outbound-ports-exclude",
-    annotations::EXCLUDE_OUTBOUND_PORTS,
-);
-const EXCLUDED_INTERFACES: Setting = flag("--istio-exclude-interfaces");
-const VIRTUAL_INTERFACES: Setting = flag("--kube-virt-interfaces");
-const DROP_INVALID: Setting = flag("--drop-invalid");
-const OUTBOUND_PORT: Setting = flag("--envoy-port");
-const DNS_SERVERS: Setting = flag("--dns-server");
-const ALL_DNS: Setting = flag("--capture-all-dns");
-const TUNNEL_PORT: Setting = flag("--inbound-tunnel-port");
-const LOOPBACK: Setting = flag("--istio-outbound-ipv4-loopback-cidr");
-const EXCLUDED_GROUPS: Setting = flag("--istio-outbound-owner-groups-exclude");
-const INCLUDED_GROUPS: Setting = flag("--istio-outbound-owner-groups");
-const PROXYS_PORTS: Setting = flag("--istio-local-exclude-ports");
-
 fn known(why: impl Into<String>, settings: &'static [Setting]) -> Option<Known> {
     Some((why.into(), settings))
 }
@@ -164,264 +118,6 @@ fn raw(rule: &Rule) -> Option<Known> {
         }
         _ => None,
     }
-}
-
-fn mangle(step: &Step<'_>) -> Option<Known> {
-    let rule = step.rule;
-    let inbound = rule.chain == Chain::ISTIO_INBOUND;
-    // Istio has some in the kernel's chains.
-    let outbound = rule.chain == Chain::ISTIO_OUTPUT || rule.chain == Chain::OUTPUT;
-    match (&rule.verdict, rule.matches.as_slice()) {
-        (Verdict::Jump(target), _) if *target == Chain::ISTIO_DROP => known(
-            "packets that belong to no connection are dropped",
-            &[DROP_INVALID],
-        ),
-        (Verdict::Drop, _) if rule.chain == Chain::ISTIO_DROP => {
-            known("it is invalid", &[DROP_INVALID])
-        }
-        (Verdict::Jump(target), _)
-            if rule.chain.is_kernels() && *target == Chain::ISTIO_INBOUND =>
-        {
-            known("arriving connections are captured there or not", &[MODE])
-        }
-        (Verdict::Jump(target), _) if rule.chain.is_kernels() && *target == Chain::ISTIO_OUTPUT => {
-            known(
-                "the proxy's packets to its own pod are marked there",
-                &[MODE],
-            )
-        }
-        (Verdict::Tproxy { .. }, _) if rule.chain == Chain::ISTIO_TPROXY => known(
-            "the proxy's inbound port takes it, with its addresses unchanged",
-            &[INBOUND_PORT, MARK, MODE],
-        ),
-        // TPROXY of iptables does so itself.
-        (Verdict::Drop, _) if rule.chain == Chain::ISTIO_TPROXY => known(
-            "without the proxy's transparent socket it is dropped",
-            &[INBOUND_PORT, MODE],
-        ),
-        (Verdict::SetMark(_) | Verdict::Accept, []) if rule.chain == Chain::ISTIO_DIVERT => known(
-            "by its mark it stays in the pod, with the connection that it belongs to",
-            &[MARK, MODE],
-        ),
-        (Verdict::SaveMark, [Match::Mark(Is::Equal(_))])
-            if inbound || rule.chain == Chain::PREROUTING =>
-        {
-            known(
-                "the answers find their way by the mark of the connection",
-                &[MARK, MODE],
-            )
-        }
-        (Verdict::Return, [Match::Mark(Is::Equal(_))]) if inbound => {
-            known("it is marked already: the proxy has it", &[MARK, MODE])
-        }
-        (Verdict::Return, matches) if inbound && is_from_passthrough(matches) => {
-            known("the proxy's own connection to the application", &[])
-        }
-        (
-            Verdict::Return,
-            [
-                Match::InInterface(Is::Equal(_)),
-                Match::Mark(Is::Not(SELF_CALL_MARK)),
-            ],
-        )
-        | (
-            Verdict::Return,
-            [
-                Match::Mark(Is::Not(SELF_CALL_MARK)),
-                Match::InInterface(Is::Equal(_)),
-            ],
-        ) if inbound => known("the pod talks to itself, and not by the proxy", &[MODE]),
-        (Verdict::Return, [Match::InInterface(Is::Equal(name))])
-            if inbound || rule.chain == Chain::PREROUTING =>
-        {
-            interface(step, name)
-        }
-        (Verdict::Return, [Match::DestinationPort(_, Is::Equal(ports))]) if inbound => {
-            Some(excluded_inbound(ports))
-        }
-        (Verdict::Jump(target), _) if inbound && *target == Chain::ISTIO_DIVERT => known(
-            "packets of open connections stay with them",
-            &[INCLUDED_INBOUND, MODE],
-        ),
-        (Verdict::Jump(target), matches) if inbound && *target == Chain::ISTIO_TPROXY => {
-            included_inbound(matches)
-        }
-        (Verdict::Return, [Match::OutInterface(Is::Equal(name))]) if outbound => {
-            interface(step, name)
-        }
-        (Verdict::Return, matches)
-            if outbound
-                && matches
-                    .iter()
-                    .any(|is| matches!(is, Match::Mark(Is::Equal(_)))) =>
-        {
-            known("it is marked already", &[MARK, MODE])
-        }
-        (Verdict::SetMark(SELF_CALL_MARK), matches) if outbound && owner(matches).is_some() => {
-            let setting: &[Setting] = match owner(matches) {
-                Some(Match::Gid(_)) => &[GIDS, MODE],
-                _ => &[UIDS, MODE],
-            };
-            known(
-                "the proxy calls its own pod: the mark lets it enter as a peer would",
-                setting,
-            )
-        }
-        (Verdict::RestoreMark, [Match::ConnectionMark(Is::Equal(_))]) if outbound => known(
-            "answers of captured connections go back to the proxy by the mark of the connection",
-            &[MARK, MODE],
-        ),
-        _ => None,
-    }
-}
-
-fn nat(step: &Step<'_>) -> Option<Known> {
-    let rule = step.rule;
-    let chain = &rule.chain;
-    match (&rule.verdict, rule.matches.as_slice()) {
-        (Verdict::Jump(target), matches)
-            if *chain == Chain::PREROUTING && *target == Chain::ISTIO_REDIRECT =>
-        {
-            let virtual_machines =
-                "what a virtual machine of the pod sends is captured as outbound";
-            match matches.iter().any(|is| matches!(is, Match::Destination(_))) {
-                true => known(virtual_machines, &[VIRTUAL_INTERFACES, INCLUDED_CIDRS]),
-                false => known(virtual_machines, &[VIRTUAL_INTERFACES]),
-            }
-        }
-        (Verdict::Jump(target), _)
-            if *chain == Chain::PREROUTING && *target == Chain::ISTIO_INBOUND =>
-        {
-            known(
-                "arriving connections are captured there or not",
-                &[INCLUDED_INBOUND],
-            )
-        }
-        (Verdict::Jump(target), _) if *chain == Chain::OUTPUT && *target == Chain::ISTIO_OUTPUT => {
-            known("what the pod sends is captured there or not", &[])
-        }
-        (Verdict::Redirect(_), _) if *chain == Chain::ISTIO_REDIRECT => known(
-            "the proxy's port for captured outbound connections",
-            &[OUTBOUND_PORT],
-        ),
-        (Verdict::Redirect(_), _) if *chain == Chain::ISTIO_IN_REDIRECT => known(
-            "the proxy's port for captured inbound connections",
-            &[INBOUND_PORT],
-        ),
-        (Verdict::Redirect(_), _) if *chain == Chain::ISTIO_OUTPUT_DNS => known(
-            "the proxy answers questions to name servers",
-            &[DNS, DNS_SERVERS, ALL_DNS],
-        ),
-        // Istio leaves interfaces out there, and not in chains of its own.
-        (
-            Verdict::Return,
-            [Match::InInterface(Is::Equal(name)) | Match::OutInterface(Is::Equal(name))],
-        ) if chain.is_kernels() => interface(step, name),
-        _ if *chain == Chain::ISTIO_INBOUND => inbound(step),
-        _ if *chain == Chain::ISTIO_OUTPUT => outbound(step),
-        _ => None,
-    }
-}
-
-fn inbound(step: &Step<'_>) -> Option<Known> {
-    match (&step.rule.verdict, step.rule.matches.as_slice()) {
-        (Verdict::Return, [Match::DestinationPort(..)]) if step.number == 1 => {
-            known("the mesh's tunnel port is never captured", &[TUNNEL_PORT])
-        }
-        (Verdict::Return, [Match::DestinationPort(_, Is::Equal(ports))]) => {
-            Some(excluded_inbound(ports))
-        }
-        (Verdict::Return, [Match::InInterface(Is::Equal(name))]) => interface(step, name),
-        (Verdict::Jump(target), matches) if *target == Chain::ISTIO_IN_REDIRECT => {
-            included_inbound(matches)
-        }
-        _ => None,
-    }
-}
-
-fn outbound(step: &Step<'_>) -> Option<Known> {
-    let rule = step.rule;
-    let matches = rule.matches.as_slice();
-    let to_proxy = match &rule.verdict {
-        Verdict::Return => return uncaptured(step),
-        Verdict::Jump(target) => target,
-        _ => return None,
-    };
-    if *to_proxy == Chain::ISTIO_OUTPUT_DNS {
-        return known("questions to name servers are looked at there", &[DNS]);
-    }
-    if *to_proxy == Chain::ISTIO_IN_REDIRECT {
-        let why = "the proxy calls its own pod: that enters as a peer's connection would";
-        return match owner(matches)? {
-            Match::Gid(_) => known(why, &[GIDS]),
-            _ => known(why, &[UIDS]),
-        };
-    }
-    if *to_proxy != Chain::ISTIO_REDIRECT {
-        return None;
-    }
-    match matches {
-        [] => known("all else is captured", &[INCLUDED_CIDRS]),
-        [Match::Destination(_)] => known("the destination is to be captured", &[INCLUDED_CIDRS]),
-        [Match::DestinationPort(..)] => known(
-            "the port is to be captured, whatever the address",
-            &[INCLUDED_PORTS],
-        ),
-        _ => None,
-    }
-}
-
-/// Of `ISTIO_OUTPUT`, what leaves the pod as it is.
-fn uncaptured(step: &Step<'_>) -> Option<Known> {
-    let matches = step.rule.matches.as_slice();
-    match matches {
-        [] => known("no destination is to be captured", &[EXCLUDED_CIDRS]),
-        _ if is_from_passthrough(matches) => {
-            known("the proxy's own connection to the application", &[])
-        }
-        [Match::DestinationPort(..)] => known("the port is left alone", &[EXCLUDED_PORTS]),
-        [Match::OutInterface(Is::Equal(name))] => interface(step, name),
-        [Match::Destination(Is::Equal(cidr))] if cidr.addr().is_loopback() => {
-            known("the application means itself", &[LOOPBACK])
-        }
-        [Match::Destination(Is::Equal(_))] => {
-            known("the destination is left alone", &[EXCLUDED_CIDRS])
-        }
-        [Match::Uid(Is::Equal(_))] => known("the proxy's own packets are not captured", &[UIDS]),
-        [Match::Gid(Is::Equal(gid))] if is_proxys_group(step, *gid) => {
-            known("the proxy's own packets are not captured", &[GIDS])
-        }
-        [Match::Gid(Is::Equal(_))] => {
-            known("the group's processes are left alone", &[EXCLUDED_GROUPS])
-        }
-        _ if matches
-            .iter()
-            .all(|is| matches!(is, Match::Gid(Is::Not(_)))) =>
-        {
-            known("other groups' processes are left alone", &[INCLUDED_GROUPS])
-        }
-        _ => {
-            let why = "the pod talks to itself, and not by the proxy";
-            let has = |is: fn(&Match) -> bool| matches.iter().any(is);
-            if !has(|is| matches!(is, Match::OutInterface(Is::Equal(_)))) {
-                None
-            } else if has(|is| matches!(is, Match::Uid(Is::Not(_)))) {
-                known(why, &[UIDS])
-            } else if has(|is| matches!(is, Match::Gid(Is::Not(_)))) {
-                known(why, &[GIDS])
-            } else {
-                None
-            }
-        }
-    }
-}
-
-/// Whether a rule before this one takes the group for the proxy's.
-fn is_proxys_group(step: &Step<'_>, gid: u32) -> bool {
-    let before = step.chain.rules.iter().take(step.number - 1);
-    let of_group = Match::Gid(Is::Equal(gid));
-    let mut self_calls = before.filter(|rule| rule.target() == Some(&Chain::ISTIO_IN_REDIRECT));
-    self_calls.any(|rule| rule.matches.contains(&of_group))
 }
 
 fn interface(step: &Step<'_>, name: &str) -> Option<Known> {

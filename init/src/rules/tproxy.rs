@@ -56,8 +56,9 @@ fn capture(redirect: &Redirect, family: Family, mark: u32) -> Vec<Rule> {
     let not_self_call = Match::Mark(Is::Not(SELF_CALL_MARK));
     rules.extend([
         // The proxy may send with the client's address as its source; the answers find their way
-        // by the mark of the connection.
-        inbound.rule([marked.clone()], Verdict::SaveMark),
+        // by the mark of the connection. A packet of the client itself has no mark yet, unless two
+        // backends capture it while one follows the other.
+        inbound.rule([from_itself(), marked.clone()], Verdict::SaveMark),
         inbound.rule([marked], Verdict::Return),
         inbound.rule([source, from_itself()], Verdict::Return),
         inbound.rule([from_itself(), not_self_call], Verdict::Return),

@@ -4,6 +4,7 @@
 mod configurations;
 mod explain;
 mod faults;
+mod load;
 mod network_namespace;
 mod nftables;
 mod packets;

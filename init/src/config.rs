@@ -156,6 +156,12 @@ impl Redirect {
             Selection::Only(cidrs) => cidrs,
         }
     }
+
+    /// Whether what the pod sends to itself is captured, too, because loopback is named.
+    pub fn captures_loopback(&self) -> bool {
+        let mut included = self.included_cidrs().iter();
+        included.any(|cidr| cidr.addr().is_loopback())
+    }
 }
 
 /// Whether IPv6 is redirected.

@@ -1,7 +1,9 @@
 //! One attempt at each probe, all at once.
 
+mod attempt;
+
 use std::{
-    io::{self, IoSlice},
+    io,
     mem::MaybeUninit,
     net::SocketAddr,
     time::{Duration, Instant},
@@ -11,15 +13,12 @@ use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     io::Errno,
 };
-use socket2::{Domain, Socket, Type};
 
+use self::attempt::{Attempt, QUESTION};
 use super::{
     listeners::{Listener, Listeners},
-    probe::{Kind, Probe, Transport},
+    probe::{Probe, Transport},
 };
-
-/// The shortest question that a name server may drop: a header without questions (RFC 1035, 4.1.1).
-const QUESTION: [u8; 12] = [0; 12];
 
 /// What became of a connection.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -47,16 +46,6 @@ pub(super) struct Arrival {
     pub(super) answered: Option<bool>,
 }
 
-/// A connection under way.
-struct Attempt {
-    socket: Socket,
-    local: SocketAddr,
-    transport: Transport,
-    /// Still without a word from the other side.
-    pending: bool,
-    outcome: Option<Outcome>,
-}
-
 /// Makes all connections and says where they are when the time is over, or all have arrived.
 pub(super) fn run(
     listeners: &Listeners,
@@ -65,7 +54,10 @@ pub(super) fn run(
 ) -> io::Result<Vec<Outcome>> {
     let mut attempts: Vec<Result<Attempt, Outcome>> = probes
         .iter()
-        .map(|probe| begin(listeners, probe).map_err(|error| Outcome::Failed(errno(&error))))
+        .map(|probe| {
+            Attempt::begin(&listeners.credentials, probe)
+                .map_err(|error| Outcome::Failed(errno(&error)))
+        })
         .collect();
     loop {
         let now = Instant::now();
@@ -86,48 +78,6 @@ pub(super) fn run(
         Err(outcome) => outcome,
     });
     Ok(outcomes.collect())
-}
-
-fn begin(listeners: &Listeners, probe: &Probe) -> io::Result<Attempt> {
-    let domain = Domain::for_address(probe.destination);
-    let transport = probe.transport();
-    let kind = match transport {
-        Transport::Tcp => Type::STREAM,
-        Transport::Udp => Type::DGRAM,
-    };
-    let socket = listeners.credentials.socket(probe.client, domain, kind)?;
-    socket.set_nonblocking(true)?;
-    // What is not captured shall not travel.
-    if probe.destination.is_ipv4() {
-        socket.set_ttl_v4(1)?;
-    } else {
-        socket.set_unicast_hops_v6(1)?;
-    }
-    if let Some(mark) = probe.mark {
-        socket.set_mark(mark)?;
-    }
-    if transport == Transport::Tcp {
-        // Ends at once, so that nothing holds the proxy's ports when this program is gone.
-        socket.set_linger(Some(Duration::ZERO))?;
-    }
-    if let Some(source) = probe.source {
-        socket.bind(&SocketAddr::new(source, 0).into())?;
-    }
-    match socket.connect(&probe.destination.into()) {
-        Err(error) if errno(&error) != Errno::INPROGRESS => return Err(error),
-        _ => {}
-    }
-    if probe.kind == Kind::Question(Transport::Udp) {
-        socket.send_vectored(&[IoSlice::new(&QUESTION)])?;
-    }
-    let local = address(&socket.local_addr()?)?;
-    Ok(Attempt {
-        socket,
-        local,
-        transport,
-        pending: true,
-        outcome: None,
-    })
 }
 
 /// Waits until a listener or a connection has something to tell.
@@ -221,68 +171,6 @@ fn receive(listener: &Listener) -> io::Result<(SocketAddr, Arrival)> {
         answered,
     };
     Ok((address(&peer)?, arrival))
-}
-
-impl Attempt {
-    /// Whether more may become of it.
-    fn is_open(&self) -> bool {
-        match &self.outcome {
-            None => true,
-            Some(Outcome::Arrived(arrival)) => arrival.answered == Some(false),
-            Some(_) => false,
-        }
-    }
-
-    /// Sees what the other side said.
-    fn look(&mut self) {
-        if !self.pending {
-            return;
-        }
-        match self.transport {
-            Transport::Tcp => self.look_at_stream(),
-            Transport::Udp => self.look_at_datagrams(),
-        }
-    }
-
-    fn look_at_stream(&mut self) {
-        if let Ok(Some(error)) = self.socket.take_error() {
-            self.fail(errno(&error));
-        } else if self.socket.peer_addr().is_ok() {
-            // It is taken, by whom a listener of ours will tell.
-            self.pending = false;
-        }
-    }
-
-    fn look_at_datagrams(&mut self) {
-        let mut buffer = [MaybeUninit::uninit(); 512];
-        match self.socket.recv(&mut buffer) {
-            Ok(_) => match &mut self.outcome {
-                Some(Outcome::Arrived(arrival)) => {
-                    arrival.answered = Some(true);
-                    self.pending = false;
-                }
-                _ => {
-                    self.outcome = Some(Outcome::Elsewhere);
-                    self.pending = false;
-                }
-            },
-            Err(error) if matches!(errno(&error), Errno::AGAIN | Errno::INTR) => {}
-            Err(error) => self.fail(errno(&error)),
-        }
-    }
-
-    fn fail(&mut self, errno: Errno) {
-        self.pending = false;
-        self.outcome.get_or_insert(Outcome::Failed(errno));
-    }
-
-    fn end(self) -> Outcome {
-        match self.outcome {
-            Some(outcome) => outcome,
-            None if self.transport == Transport::Tcp && !self.pending => Outcome::Elsewhere,
-            None => Outcome::Silent,
-        }
-    }
 }
 
 fn address(address: &socket2::SockAddr) -> io::Result<SocketAddr> {

@@ -89,8 +89,12 @@ fn run(config: &Config) -> anyhow::Result<()> {
 }
 
 fn validate(plan: &Plan, validation: Validation, log: &Log) -> anyhow::Result<()> {
-    let families = plan.families.iter().map(|(family, _)| *family).collect();
-    let settings = validation::Settings::new(&plan.redirect, families, validation);
+    let settings = validation::Settings {
+        redirect: plan.redirect.clone(),
+        families: plan.families.iter().map(|(family, _)| *family).collect(),
+        probe_port: validation.probe_port,
+        timeout: validation.timeout,
+    };
     let validation::Validated { proven, left_out } = validation::validate(&settings)?;
     for line in proven {
         log.info(format_args!("proven: {line}"));

@@ -15,29 +15,25 @@
 
 mod identity;
 mod listeners;
+mod missing;
 mod probe;
 mod round;
-mod settings;
 mod surroundings;
 mod verdict;
 
 use std::{
     fmt, io,
-    net::{IpAddr, SocketAddr},
-    ops::RangeInclusive,
+    net::SocketAddr,
     thread,
     time::{Duration, Instant},
 };
-
-use fairlead_api::values::Selection;
-use ipnet::{IpNet, Ipv4Net};
 
 use self::{
     identity::Credentials,
     listeners::Listeners,
     probe::{Delivery, Expected, Probe},
 };
-use crate::rules::Family;
+use crate::{Redirect, rules::Family};
 
 /// Between two attempts of a check that failed.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -45,81 +41,17 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// time has gone elsewhere.
 const QUIET: Duration = Duration::from_millis(200);
 
-/// What is proven, and what the redirect is set to do.
+/// What is proven, and how.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Settings {
-    /// The families that are captured.
+    /// What is redirected. Its name servers are known: those of the system are not read here.
+    pub redirect: Redirect,
+    /// The families in which it is.
     pub families: Vec<Family>,
-    /// Where outbound connections go.
-    pub outbound_port: u16,
-    /// Where inbound connections go.
-    pub inbound_port: u16,
-    /// Where other proxies connect, uncaptured.
-    pub tunnel_port: u16,
     /// The port that connections are made to.
     pub probe_port: u16,
     /// For all checks together.
     pub timeout: Duration,
-    /// The proxy's users.
-    pub proxy_uids: Vec<u32>,
-    /// The proxy's groups.
-    pub proxy_gids: Vec<u32>,
-    /// How inbound connections are captured.
-    pub mode: Mode,
-    /// Where questions to name servers go, if they are redirected.
-    pub dns: Option<Dns>,
-    /// Which connections are captured.
-    pub captures: Captures,
-}
-
-/// How inbound connections are captured.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Mode {
-    /// Their destination is changed.
-    Redirect,
-    /// Their addresses stay.
-    Tproxy {
-        /// The mark of their packets.
-        mark: u32,
-        /// The mark of the proxy's packets to its own pod.
-        self_call_mark: u32,
-        /// The routing table for the first mark.
-        table: u32,
-    },
-}
-
-/// Where questions to name servers go.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Dns {
-    /// The proxy's port for them.
-    pub port: u16,
-    /// The name servers meant.
-    pub servers: Selection<IpAddr>,
-}
-
-/// Which connections are captured.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Captures {
-    /// Inbound, by port.
-    pub inbound_ports: Selection<RangeInclusive<u16>>,
-    /// Inbound, not captured while `inbound_ports` is `*`.
-    pub excluded_inbound_ports: Vec<RangeInclusive<u16>>,
-    /// Outbound, by destination.
-    pub outbound_cidrs: Selection<IpNet>,
-    /// Outbound, not captured whatever else is set.
-    pub excluded_outbound_cidrs: Vec<IpNet>,
-    /// Outbound, by port, whatever the destination.
-    pub outbound_ports: Vec<RangeInclusive<u16>>,
-    /// Outbound, not captured whatever else is set.
-    pub excluded_outbound_ports: Vec<RangeInclusive<u16>>,
-    /// Groups whose connections are captured.
-    pub owner_groups: Selection<u32>,
-    /// Groups whose connections are not.
-    pub excluded_owner_groups: Vec<u32>,
-    /// Interfaces left alone; a trailing `+` stands for any further letters.
-    pub excluded_interfaces: Vec<String>,
-    /// What an application means by localhost.
-    pub loopback_cidr: Ipv4Net,
 }
 
 /// What came out: lines to print.
@@ -188,7 +120,7 @@ impl fmt::Display for Faults {
 /// A port is taken, or says which rule is missing for each check that failed.
 pub fn validate(settings: &Settings) -> Result<Validated, ValidationError> {
     let end = Instant::now() + settings.timeout;
-    let credentials = Credentials::of_process(settings);
+    let credentials = Credentials::of_process(&settings.redirect);
     let plan = probe::plan(settings, &credentials, surroundings::route);
     let listeners = Listeners::open(settings, &plan, &credentials)?;
     let (leaving, arriving): (Vec<&Probe>, Vec<&Probe>) = plan
@@ -196,9 +128,9 @@ pub fn validate(settings: &Settings) -> Result<Validated, ValidationError> {
         .iter()
         .partition(|probe| probe.expected == Expected::Leaves);
     // That something is not captured tells only once the rules are seen to stand.
-    let mut proven = prove(settings, &listeners, arriving, PAUSE, end)?;
+    let mut proven = prove(&settings.redirect, &listeners, arriving, PAUSE, end)?;
     proven.extend(prove_deliveries(&plan.deliveries, end)?);
-    proven.extend(prove(settings, &listeners, leaving, QUIET, end)?);
+    proven.extend(prove(&settings.redirect, &listeners, leaving, QUIET, end)?);
     Ok(Validated {
         proven,
         left_out: plan.left_out,
@@ -207,37 +139,40 @@ pub fn validate(settings: &Settings) -> Result<Validated, ValidationError> {
 
 /// Tries until all are proven, or the time is over: another container may still be at work.
 fn prove(
-    settings: &Settings,
+    redirect: &Redirect,
     listeners: &Listeners,
     mut open: Vec<&Probe>,
     wait: Duration,
     end: Instant,
 ) -> Result<Vec<String>, ValidationError> {
     let mut proven = Vec::with_capacity(open.len());
+    let mut shown = Vec::with_capacity(open.len());
     while !open.is_empty() {
         let begin = Instant::now();
         // At the end of the time one short round is left to say what is wrong.
         let wait = wait.min(end.saturating_duration_since(begin)).max(QUIET);
         let outcomes = round::run(listeners, &open, begin + wait).map_err(ValidationError::Wait)?;
         let mut faults = Vec::new();
-        let mut failed = Vec::new();
         for (probe, outcome) in open.into_iter().zip(outcomes) {
-            match verdict::judge(settings, probe, &outcome) {
-                Ok(line) => proven.push(line),
-                Err(fault) => {
-                    failed.push(probe);
-                    faults.push(fault);
+            match verdict::judge(probe, &outcome) {
+                Ok(line) => {
+                    proven.push(line);
+                    shown.push(probe);
                 }
+                Err(fault) => faults.push((probe, fault)),
             }
         }
-        open = failed;
         let next = begin + PAUSE;
-        if !open.is_empty() {
+        if !faults.is_empty() {
             if next >= end {
-                return Err(ValidationError::Unproven(Faults(faults)));
+                let sentences = faults
+                    .iter()
+                    .map(|(probe, fault)| fault.sentence(redirect, probe, &shown));
+                return Err(ValidationError::Unproven(Faults(sentences.collect())));
             }
             thread::sleep(next.saturating_duration_since(Instant::now()));
         }
+        open = faults.into_iter().map(|(probe, _)| probe).collect();
     }
     Ok(proven)
 }

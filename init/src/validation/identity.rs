@@ -8,7 +8,7 @@ use rustix::{
 };
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::Settings;
+use crate::Redirect;
 
 /// A user and a group.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -28,15 +28,15 @@ pub(super) struct Credentials {
 }
 
 impl Credentials {
-    pub(super) fn of_process(settings: &Settings) -> Self {
+    pub(super) fn of_process(redirect: &Redirect) -> Self {
         let own = Identity {
             uid: rustix::process::geteuid().as_raw(),
             gid: rustix::process::getegid().as_raw(),
         };
         // By trial: whether an id can be taken depends on the user namespace, too.
-        let proxy = settings.proxy_uids.first().map(|uid| Identity {
+        let proxy = redirect.proxy_uids.first().map(|uid| Identity {
             uid: *uid,
-            gid: settings.proxy_gids.first().copied().unwrap_or(*uid),
+            gid: redirect.proxy_gids.first().copied().unwrap_or(*uid),
         });
         let anybody = proxy.is_some_and(|proxy| as_identity(proxy, || Ok(())).is_ok());
         let transparent = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP))

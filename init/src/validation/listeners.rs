@@ -10,11 +10,11 @@ use std::{
 use socket2::{Domain, Socket, Type};
 
 use super::{
-    Mode, Settings, ValidationError,
+    Settings, ValidationError,
     identity::{Credentials, Identity},
     probe::{Kind, Plan, Transport},
 };
-use crate::rules::Family;
+use crate::{config::Mode, rules::Family};
 
 /// What had the port may be about to end: an earlier run, or what that one started.
 const PATIENCE: Duration = Duration::from_millis(200);
@@ -74,7 +74,10 @@ struct Place {
 /// The places that the probes of a plan may arrive at.
 fn places(settings: &Settings, plan: &Plan, net_admin: bool) -> Vec<Place> {
     let mut places = Vec::new();
-    for family in &settings.families {
+    let Settings {
+        redirect, families, ..
+    } = settings;
+    for family in families {
         let mut probes = plan
             .probes
             .iter()
@@ -84,7 +87,7 @@ fn places(settings: &Settings, plan: &Plan, net_admin: bool) -> Vec<Place> {
             continue;
         }
         let asks = probes.any(|probe| matches!(probe.kind, Kind::Question(_)));
-        let transparent = net_admin && matches!(settings.mode, Mode::Tproxy { .. });
+        let transparent = net_admin && redirect.mode == Mode::Tproxy;
         let inbound = match (transparent, family) {
             (false, _) => loopback(*family),
             // TPROXY looks for a listener at the interface's first address, whichever that is.
@@ -97,9 +100,9 @@ fn places(settings: &Settings, plan: &Plan, net_admin: bool) -> Vec<Place> {
             transparent,
         };
         let (tcp, udp) = (Transport::Tcp, Transport::Udp);
-        places.push(place(loopback(*family), settings.outbound_port, tcp, false));
-        places.push(place(inbound, settings.inbound_port, tcp, transparent));
-        if let Some(dns) = settings.dns.as_ref().filter(|_| asks) {
+        places.push(place(loopback(*family), redirect.outbound_port, tcp, false));
+        places.push(place(inbound, redirect.inbound_port, tcp, transparent));
+        if let Some(dns) = redirect.dns.as_ref().filter(|_| asks) {
             places.push(place(loopback(*family), dns.port, tcp, false));
             places.push(place(loopback(*family), dns.port, udp, false));
         }

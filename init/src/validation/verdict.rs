@@ -2,23 +2,42 @@
 
 use std::net::SocketAddr;
 
-use fairlead_api::values::Selection;
 use rustix::io::Errno;
 
 use super::{
-    Mode, Settings,
     identity::Identity,
+    missing,
     probe::{Delivery, Expected, Kind, Probe, Transport, family_name},
     round::{Arrival, Outcome},
 };
-use crate::rules::{Family, PASSTHROUGH_IPV6};
+use crate::{
+    Redirect,
+    rules::{Family, PASSTHROUGH_IPV6},
+};
 
-/// The line that tells what is proven, or the sentence that tells what is missing.
-pub(super) fn judge(
-    settings: &Settings,
-    probe: &Probe,
-    outcome: &Outcome,
-) -> Result<String, String> {
+/// Why a probe did not come out where it should.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) struct Fault {
+    what: String,
+    cause: Cause,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Cause {
+    /// What happened says it.
+    Told,
+    /// The proxy's source address is none of the pod's.
+    Address,
+    /// A rule that leads to the proxy; where it arrived instead, if at a port of the proxy.
+    Capture(Option<u16>),
+    /// The rules that let the proxy's own connections go.
+    Release,
+    /// Rules that keep the application's questions apart from the proxy's.
+    Zones,
+}
+
+/// The line that tells what is proven, or what went wrong.
+pub(super) fn judge(probe: &Probe, outcome: &Outcome) -> Result<String, Fault> {
     let Probe {
         destination,
         client: Identity { uid, gid },
@@ -30,42 +49,87 @@ pub(super) fn judge(
     };
     let name = name(probe);
     let who = format!("{name}: {what} to {destination} as uid {uid} and gid {gid}");
+    let fault = |what: String, cause: Cause| Err(Fault { what, cause });
     let Expected::ArrivesAt(port) = probe.expected else {
         return match outcome {
-            Outcome::Arrived(arrival) => Err(format!(
-                "{who} arrived at port {} of the pod instead of leaving: {}",
-                arrival.port,
-                missing(settings, probe)
-            )),
+            Outcome::Arrived(arrival) => fault(
+                format!(
+                    "{who} arrived at port {} of the pod instead of leaving",
+                    arrival.port
+                ),
+                Cause::Release,
+            ),
             _ => Ok(format!("{who} leaves")),
         };
     };
-    let instead = match outcome {
-        Outcome::Arrived(arrival) if arrival.port != port => {
-            format!("arrived at port {} instead of", arrival.port)
-        }
+    let (instead, cause) = match outcome {
+        Outcome::Arrived(arrival) if arrival.port != port => (
+            format!("arrived at port {} instead of", arrival.port),
+            Cause::Capture(Some(arrival.port)),
+        ),
         Outcome::Arrived(arrival) => match astray(probe, arrival) {
             None => return Ok(format!("{who} arrives at port {port}")),
-            Some(fault) => return Err(format!("{who} arrived at port {port}, but {fault}")),
+            Some((what, cause)) => {
+                return fault(format!("{who} arrived at port {port}, but {what}"), cause);
+            }
         },
-        Outcome::Failed(Errno::CONNREFUSED) => "was refused instead of".to_owned(),
+        Outcome::Failed(Errno::CONNREFUSED) => {
+            ("was refused instead of".to_owned(), Cause::Capture(None))
+        }
         Outcome::Failed(errno) => {
             let error = std::io::Error::from(*errno);
-            format!("failed ({error}) instead of")
+            (format!("failed ({error}) instead of"), lost(probe))
         }
-        Outcome::Elsewhere => "was taken by another process instead of".to_owned(),
-        Outcome::Silent => "got no answer instead of".to_owned(),
+        Outcome::Elsewhere => (
+            "was taken by another process instead of".to_owned(),
+            Cause::Capture(None),
+        ),
+        Outcome::Silent => ("got no answer instead of".to_owned(), lost(probe)),
     };
-    let missing = match outcome {
-        // A local address answers or refuses; this one's packets left the pod, if they had a way.
-        Outcome::Silent | Outcome::Failed(_) if probe.destination.ip() == PASSTHROUGH_IPV6 => {
-            format!("the address {PASSTHROUGH_IPV6}/128 is missing on the loopback interface")
+    fault(format!("{who} {instead} arriving at port {port}"), cause)
+}
+
+/// An address of the pod answers or refuses; packets to this one left the pod, if they had a way.
+fn lost(probe: &Probe) -> Cause {
+    match probe.destination.ip() == PASSTHROUGH_IPV6 {
+        true => Cause::Address,
+        false => Cause::Capture(None),
+    }
+}
+
+impl Fault {
+    /// The sentence that tells what is missing, once it is known which other probes arrived.
+    pub(super) fn sentence(&self, redirect: &Redirect, probe: &Probe, shown: &[&Probe]) -> String {
+        let Self { what, cause } = self;
+        match *cause {
+            Cause::Told => what.clone(),
+            Cause::Address => format!(
+                "{what}: the address {PASSTHROUGH_IPV6}/128 is missing on the loopback interface"
+            ),
+            Cause::Capture(port) => {
+                let suspects = missing::suspects(redirect, probe, port, shown);
+                match suspects.is_empty() {
+                    true => format!("{what}: a rule that is not of the redirect stands before"),
+                    false => format!(
+                        "{what}: {} is missing, or another rule stands before it",
+                        suspects.join(" or ")
+                    ),
+                }
+            }
+            Cause::Release => {
+                let releases = missing::releases(redirect, probe);
+                let are = if releases.len() == 1 { "is" } else { "are" };
+                format!(
+                    "{what}: {} {are} missing, so that the proxy's own connections come back to it",
+                    releases.join(" and ")
+                )
+            }
+            Cause::Zones => format!(
+                "{what}: {} is missing, by which it belongs to the question",
+                missing::zones(redirect, probe).join(" or ")
+            ),
         }
-        _ => missing(settings, probe),
-    };
-    Err(format!(
-        "{who} {instead} arriving at port {port}: {missing}"
-    ))
+    }
 }
 
 /// As [`judge`], of the kernel's answer.
@@ -96,32 +160,29 @@ fn policy_route(family: Family, mark: u32, table: u32) -> String {
 }
 
 /// What is wrong with a connection that arrived at the right port.
-fn astray(probe: &Probe, arrival: &Arrival) -> Option<String> {
-    let was_for = |address: SocketAddr| {
+fn astray(probe: &Probe, arrival: &Arrival) -> Option<(String, Cause)> {
+    let is_other = |address: SocketAddr| {
         (address.ip(), address.port()) != (probe.destination.ip(), probe.destination.port())
     };
     if let Some(original) = arrival
         .original_destination
-        .filter(|address| was_for(*address))
+        .filter(|address| is_other(*address))
     {
-        return Some(format!(
+        let what = format!(
             "its original destination is told as {original}: another rule changed it before"
-        ));
+        );
+        return Some((what, Cause::Told));
     }
     if probe.kind == Kind::Transparent
-        && let Some(local) = arrival.local.filter(|address| was_for(*address))
+        && let Some(local) = arrival.local.filter(|address| is_other(*address))
     {
-        return Some(format!(
+        let what = format!(
             "with the destination {local}: the nat table changed it, which TPROXY leaves as it is"
-        ));
+        );
+        return Some((what, Cause::Told));
     }
     if arrival.answered == Some(false) {
-        return Some(
-            "the answer did not come back: the rules of the raw table are missing that put \
-             questions to name servers, and the proxy's answers from its port for them, into the \
-             conntrack zone 2"
-                .to_owned(),
-        );
+        return Some(("the answer did not come back".to_owned(), Cause::Zones));
     }
     None
 }
@@ -136,123 +197,6 @@ fn name(probe: &Probe) -> String {
         Kind::Question(Transport::Udp) => format!("{family} DNS by UDP"),
         Kind::Question(Transport::Tcp) => format!("{family} DNS by TCP"),
     }
-}
-
-/// The rules that would have let the probe arrive.
-fn missing(settings: &Settings, probe: &Probe) -> String {
-    let owner = owner(settings, probe.client);
-    match probe.kind {
-        Kind::Inbound => {
-            let except = match settings.dns {
-                Some(_) if owner.starts_with("--uid") => {
-                    format!("-m multiport ! --dports 53,{}", settings.tunnel_port)
-                }
-                _ => format!("! --dport {}", settings.tunnel_port),
-            };
-            format!(
-                "the rule \"ISTIO_OUTPUT -o lo ! -d {} -p tcp {except} -m owner {owner} -j \
-                 ISTIO_IN_REDIRECT\", the jump \"OUTPUT -j ISTIO_OUTPUT\" or the chain \
-                 ISTIO_IN_REDIRECT is missing in the nat table",
-                localhost(settings, probe.family)
-            )
-        }
-        Kind::Transparent => transparent(settings, probe, &owner),
-        Kind::Outbound => format!(
-            "the rule \"ISTIO_OUTPUT {}-j ISTIO_REDIRECT\", the jump \"OUTPUT -j ISTIO_OUTPUT\" or \
-             the chain ISTIO_REDIRECT is missing in the nat table, or another rule stands before",
-            captured_by(settings, probe.destination)
-        ),
-        Kind::ProxyOutbound => format!(
-            "the rule \"ISTIO_OUTPUT -m owner {owner} -j RETURN\" is missing in the nat table, so \
-             that the proxy's own connections come back to it"
-        ),
-        Kind::Question(transport) => {
-            let protocol = match transport {
-                Transport::Tcp => "tcp",
-                Transport::Udp => "udp",
-            };
-            let (server, port) = match &settings.dns {
-                Some(dns) => match &dns.servers {
-                    Selection::All => (String::new(), dns.port),
-                    Selection::Only(_) => {
-                        let server = network(probe.destination);
-                        (format!("-d {server} "), dns.port)
-                    }
-                },
-                None => (String::new(), 0),
-            };
-            format!(
-                "the rule \"ISTIO_OUTPUT_DNS {server}-p {protocol} --dport 53 -j REDIRECT \
-                 --to-ports {port}\" or the jump \"ISTIO_OUTPUT -j ISTIO_OUTPUT_DNS\" is missing in \
-                 the nat table, or another rule stands before"
-            )
-        }
-    }
-}
-
-fn transparent(settings: &Settings, probe: &Probe, owner: &str) -> String {
-    let Mode::Tproxy {
-        mark,
-        self_call_mark,
-        ..
-    } = settings.mode
-    else {
-        return String::from("TPROXY is off");
-    };
-    let localhost = localhost(settings, probe.family);
-    let marked = match probe.mark {
-        Some(_) => String::new(),
-        None => format!(
-            " or the rule \"ISTIO_OUTPUT ! -d {localhost} -o lo -m owner {owner} -j MARK --set-mark \
-             {self_call_mark}\""
-        ),
-    };
-    format!(
-        "the rule \"ISTIO_TPROXY ! -d {localhost} -p tcp -j TPROXY --on-port {} --tproxy-mark \
-         {mark}\" or the jump \"PREROUTING -p tcp -j ISTIO_INBOUND\"{marked} is missing in the \
-         mangle table, or another rule stands before",
-        settings.inbound_port
-    )
-}
-
-fn owner(settings: &Settings, client: Identity) -> String {
-    if settings.proxy_uids.contains(&client.uid) {
-        format!("--uid-owner {}", client.uid)
-    } else {
-        format!("--gid-owner {}", client.gid)
-    }
-}
-
-fn localhost(settings: &Settings, family: Family) -> String {
-    match family {
-        Family::Ipv4 => settings.captures.loopback_cidr.to_string(),
-        Family::Ipv6 => "::1/128".to_owned(),
-    }
-}
-
-/// The condition of the rule that captures an outbound connection.
-fn captured_by(settings: &Settings, destination: SocketAddr) -> String {
-    let captures = &settings.captures;
-    let port = destination.port();
-    if captures
-        .outbound_ports
-        .iter()
-        .any(|ports| ports.contains(&port))
-    {
-        return format!("-p tcp --dport {port} ");
-    }
-    match &captures.outbound_cidrs {
-        Selection::All => String::new(),
-        Selection::Only(cidrs) => cidrs
-            .iter()
-            .find(|cidr| cidr.contains(&destination.ip()))
-            .map(|cidr| format!("-d {cidr} "))
-            .unwrap_or_default(),
-    }
-}
-
-fn network(address: SocketAddr) -> String {
-    ipnet::IpNet::from(address.ip()).to_string()
 }
 
 #[cfg(test)]

@@ -6,10 +6,11 @@ use clap::Parser;
 use fairlead_api::values::Selection;
 use fairlead_init::{
     Config, Flags,
-    config::{self, NameServers},
+    config::{Dns, Mode},
+    plan::{Plan, Surroundings},
     policy_route,
     rules::Family,
-    validation::{self, Captures, Dns, Mode, Settings, Validated, ValidationError},
+    validation::{self, Settings, Validated, ValidationError},
 };
 use fairlead_tests::netns::{Namespace, User};
 use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities};
@@ -24,30 +25,28 @@ const TABLE: u32 = 133;
 /// A failure needs no second attempt.
 const AT_ONCE: Duration = Duration::from_millis(300);
 
+/// Of an injected pod.
 fn settings() -> Settings {
     Settings {
-        families: vec![Family::Ipv4, Family::Ipv6],
-        outbound_port: 15001,
-        inbound_port: 15006,
-        tunnel_port: 15008,
-        probe_port: 15002,
         timeout: Duration::from_secs(5),
-        proxy_uids: vec![1337],
-        proxy_gids: vec![1337],
-        mode: Mode::Redirect,
-        dns: None,
-        captures: Captures {
-            inbound_ports: Selection::All,
-            excluded_inbound_ports: vec![15020..=15021, 15090..=15090],
-            outbound_cidrs: Selection::All,
-            excluded_outbound_cidrs: Vec::new(),
-            outbound_ports: Vec::new(),
-            excluded_outbound_ports: Vec::new(),
-            owner_groups: Selection::All,
-            excluded_owner_groups: Vec::new(),
-            excluded_interfaces: Vec::new(),
-            loopback_cidr: "127.0.0.1/32".parse().expect("a network"),
-        },
+        ..settings_of(&[&INJECTED[..], &["--ipv6", "on"]].concat())
+    }
+}
+
+/// What `fairlead-init` makes of a command line, without name servers of its own.
+fn settings_of(arguments: &[&str]) -> Settings {
+    let flags = Flags::parse_from([&["fairlead-init"], arguments].concat());
+    let config = Config::from_flags(&flags).expect("settings");
+    let plan = Plan::new(&config, &Surroundings::default());
+    Settings {
+        redirect: plan.redirect,
+        families: plan
+            .families
+            .into_iter()
+            .map(|(family, _)| family)
+            .collect(),
+        probe_port: 15002,
+        timeout: AT_ONCE,
     }
 }
 
@@ -119,7 +118,9 @@ fn check_validated(
     };
     let names = |lines: &[String]| -> Vec<String> {
         let names = lines.iter().filter_map(|line| line.split_once(": "));
-        let mut names: Vec<String> = names.map(|(name, _)| name.to_owned()).collect();
+        let mut names: Vec<String> = names
+            .map(|(name, _)| name.trim_end_matches(" is not proven").to_owned())
+            .collect();
         names.sort_unstable();
         names
     };
@@ -234,7 +235,7 @@ fn all_faults_are_told_at_once() {
     pod.check_faults(
         &settings(),
         &[
-            &["IPv4 inbound: ", "was refused", "nat table"],
+            &["IPv4 inbound: ", "was refused", "-t nat"],
             &["IPv4 outbound: ", "port 15001"],
             &["IPv6 inbound: ", "the address ::6/128 is missing"],
             &["IPv6 outbound: ", "port 15001"],
@@ -285,57 +286,26 @@ fn the_probes_follow_what_is_captured() {
         "15002",
         "-x",
         "10.9.0.0/24",
+        "--ipv6",
+        "on",
     ];
     let pod = Pod::bare();
     apply(&pod.pod, &arguments);
-    let network = |network: &str| network.parse().expect("a network");
-    let mut settings = settings();
-    settings.captures = Captures {
-        inbound_ports: Selection::Only(vec![9090..=9090]),
-        excluded_inbound_ports: Vec::new(),
-        outbound_cidrs: Selection::Only(["10.9.0.0/16", "fd09::/16"].map(network).into()),
-        excluded_outbound_cidrs: vec![network("10.9.0.0/24")],
-        excluded_outbound_ports: vec![15002..=15002],
-        ..settings.captures
-    };
+    let mut settings = settings_of(&arguments);
+    settings.timeout = Duration::from_secs(5);
     pod.check(
         User::ROOT,
         &settings,
         &["inbound", "outbound", "outbound of the proxy"],
         &[],
     );
-    settings.captures.excluded_interfaces = vec!["lo".to_owned(), "eth+".to_owned()];
+    settings.redirect.excluded_interfaces = vec!["lo".to_owned(), "eth+".to_owned()];
     pod.check(
         User::ROOT,
         &settings,
         &[],
         &["inbound", "outbound", "outbound of the proxy"],
     );
-}
-
-/// What `fairlead-init` makes of a command line.
-fn settings_of(arguments: &[&str]) -> Settings {
-    let flags = Flags::parse_from([&["fairlead-init"], arguments].concat());
-    let config = Config::from_flags(&flags).expect("settings");
-    let mut redirect = config.redirect;
-    let servers = match config.name_servers {
-        None | Some(NameServers::System) => None,
-        Some(NameServers::All) => Some(Selection::All),
-        Some(NameServers::Listed(servers)) => Some(Selection::Only(servers)),
-    };
-    redirect.dns = servers.map(|servers| config::Dns {
-        port: 15053,
-        servers,
-    });
-    let families = match config.ipv6 {
-        config::Ipv6::Off => vec![Family::Ipv4],
-        _ => vec![Family::Ipv4, Family::Ipv6],
-    };
-    let validation = config::Validation {
-        probe_port: 15002,
-        timeout: AT_ONCE,
-    };
-    Settings::new(&redirect, families, validation)
 }
 
 #[test]
@@ -369,7 +339,11 @@ fn unproven_behind(backend: &[&str]) -> String {
         apply(&pod.pod, &[arguments, backend].concat());
         let settings = settings_of(arguments);
         // Only root may listen there.
-        let low = settings.outbound_port.min(settings.inbound_port) < 1024;
+        let low = settings
+            .redirect
+            .outbound_port
+            .min(settings.redirect.inbound_port)
+            < 1024;
         let users = [User::ROOT, User::PROXY, User::APPLICATION];
         for user in &users[..if low { 1 } else { users.len() }] {
             if let Err(error) = pod.validate(*user, &settings) {
@@ -385,10 +359,8 @@ fn unproven_behind(backend: &[&str]) -> String {
 #[ignore = "needs root"]
 fn a_port_that_not_everybody_may_have_is_told() {
     let pod = Pod::injected();
-    let settings = Settings {
-        inbound_port: 1,
-        ..settings()
-    };
+    let mut settings = settings();
+    settings.redirect.inbound_port = 1;
     let outcome = pod.validate(User::PROXY, &settings);
     assert!(
         matches!(&outcome, Err(ValidationError::PrivilegedPort { address }) if address.port() == 1),
@@ -437,11 +409,7 @@ fn tproxy_pod() -> (Pod, Settings) {
             .expect("a policy route");
     }
     let mut settings = settings();
-    settings.mode = Mode::Tproxy {
-        mark: MARK,
-        self_call_mark: 1338,
-        table: TABLE,
-    };
+    settings.redirect.mode = Mode::Tproxy;
     (pod, settings)
 }
 
@@ -528,13 +496,12 @@ fn dns_settings(servers: &[&str]) -> Settings {
     let servers = servers
         .iter()
         .map(|server| server.parse().expect("an address"));
-    Settings {
-        dns: Some(Dns {
-            port: 15053,
-            servers: Selection::Only(servers.collect()),
-        }),
-        ..settings()
-    }
+    let mut settings = settings();
+    settings.redirect.dns = Some(Dns {
+        port: 15053,
+        servers: Selection::Only(servers.collect()),
+    });
+    settings
 }
 
 #[test]
@@ -616,7 +583,7 @@ fn what_dns_lacks_is_told() {
         &[&[
             "IPv4 DNS by UDP: ",
             "the answer did not come back",
-            "raw table",
+            "-t raw",
         ]],
     );
 }

@@ -1,16 +1,14 @@
 //! Destinations that the settings capture, and that have a route.
 
-use std::{
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
-    ops::RangeInclusive,
-};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use fairlead_api::values::Selection;
 use ipnet::IpNet;
 
-use super::{DNS, Settings, is_of};
+use super::{DNS, is_of};
 use crate::{
-    rules::{Family, PASSTHROUGH_IPV4, PASSTHROUGH_IPV6},
+    Redirect,
+    rules::{Family, PASSTHROUGH_IPV4, PASSTHROUGH_IPV6, Ports},
     validation::surroundings::Route,
 };
 
@@ -29,7 +27,9 @@ const LOOPBACK_INTERFACE: &str = "lo";
 
 /// Chooses for one family.
 pub(super) struct Chooser<'a> {
-    pub(super) settings: &'a Settings,
+    pub(super) redirect: &'a Redirect,
+    /// The port to try first.
+    pub(super) probe_port: u16,
     pub(super) family: Family,
     pub(super) route: &'a dyn Fn(IpAddr) -> Option<Route>,
 }
@@ -57,7 +57,7 @@ impl Chooser<'_> {
 
     fn is_localhost(&self, address: IpAddr) -> bool {
         match address {
-            IpAddr::V4(address) => self.settings.captures.loopback_cidr.contains(&address),
+            IpAddr::V4(address) => self.redirect.loopback_cidr.contains(&address),
             IpAddr::V6(address) => address.is_loopback(),
         }
     }
@@ -66,18 +66,18 @@ impl Chooser<'_> {
     pub(super) fn redirected_port(&self) -> Result<u16, String> {
         self.probe_ports()
             .find(|port| {
-                *port != self.settings.tunnel_port
+                *port != self.redirect.tunnel_port
                     && *port != DNS
-                    && !has_port(&self.settings.captures.excluded_outbound_ports, *port)
+                    && !has_port(&self.redirect.excluded_outbound_ports, *port)
             })
             .ok_or_else(|| "every port is excluded from the redirect".to_owned())
     }
 
     /// A port that TPROXY captures.
     pub(super) fn inbound_port(&self) -> Option<u16> {
-        let listed: Vec<u16> = match &self.settings.captures.inbound_ports {
+        let listed: Vec<u16> = match &self.redirect.inbound_ports {
             Selection::All => Vec::new(),
-            Selection::Only(ports) => ports.iter().map(|ports| *ports.start()).collect(),
+            Selection::Only(ports) => ports.iter().map(|ports| ports.first).collect(),
         };
         let mut ports = self.probe_ports().chain(listed);
         ports.find(|port| self.captures_inbound(*port))
@@ -85,38 +85,33 @@ impl Chooser<'_> {
 
     /// A port that TPROXY captures and the nat table leaves alone.
     pub(super) fn port_for_tproxy(&self) -> Option<u16> {
-        let excluded = &self.settings.captures.excluded_outbound_ports;
-        let mut ports = [self.settings.tunnel_port]
+        let excluded = &self.redirect.excluded_outbound_ports;
+        let mut ports = [self.redirect.tunnel_port]
             .into_iter()
-            .chain(excluded.iter().map(|ports| *ports.start()));
+            .chain(excluded.iter().map(|ports| ports.first));
         ports.find(|port| self.captures_inbound(*port))
     }
 
     fn captures_inbound(&self, port: u16) -> bool {
-        let captures = &self.settings.captures;
-        match &captures.inbound_ports {
-            Selection::All => !has_port(&captures.excluded_inbound_ports, port),
+        let redirect = self.redirect;
+        match &redirect.inbound_ports {
+            Selection::All => !has_port(&redirect.excluded_inbound_ports, port),
             Selection::Only(ports) => has_port(ports, port),
         }
     }
 
     /// Somewhere outside where an application's connections are captured.
     pub(super) fn outbound(&self) -> Result<SocketAddr, String> {
-        let captures = &self.settings.captures;
-        let by_port = captures.outbound_ports.iter().map(|ports| *ports.start());
+        let redirect = self.redirect;
+        let by_port = redirect.outbound_ports.iter().map(|ports| ports.first);
         let ports: Vec<u16> = self
             .probe_ports()
-            .find(|port| !has_port(&captures.excluded_outbound_ports, *port) && *port != DNS)
+            .find(|port| !has_port(&redirect.excluded_outbound_ports, *port) && *port != DNS)
             .into_iter()
             .chain(by_port)
             .collect();
-        let within: Vec<IpAddr> = match &captures.outbound_cidrs {
-            Selection::All => Vec::new(),
-            Selection::Only(cidrs) => cidrs.iter().flat_map(some_hosts).collect(),
-        };
-        let within = within
-            .into_iter()
-            .filter(|address| is_of(*address, self.family));
+        let within = redirect.included_cidrs().iter().flat_map(some_hosts);
+        let within = within.filter(|address| is_of(*address, self.family));
         for address in self.foreign_addresses().chain(within) {
             let captured = ports
                 .iter()
@@ -133,12 +128,12 @@ impl Chooser<'_> {
     }
 
     fn captures_outbound(&self, address: IpAddr, port: u16) -> bool {
-        let captures = &self.settings.captures;
-        let excluded = has_port(&captures.excluded_outbound_ports, port)
-            || holds(&captures.excluded_outbound_cidrs, address)
+        let redirect = self.redirect;
+        let excluded = has_port(&redirect.excluded_outbound_ports, port)
+            || holds(&redirect.excluded_outbound_cidrs, address)
             || port == DNS;
-        let included = has_port(&captures.outbound_ports, port)
-            || match &captures.outbound_cidrs {
+        let included = has_port(&redirect.outbound_ports, port)
+            || match &redirect.outbound_cidrs {
                 Selection::All => true,
                 Selection::Only(cidrs) => holds(cidrs, address),
             };
@@ -165,11 +160,11 @@ impl Chooser<'_> {
 
     /// The port that is set, and should that not do, those after it.
     fn probe_ports(&self) -> impl Iterator<Item = u16> {
-        self.settings.probe_port..=u16::MAX
+        self.probe_port..=u16::MAX
     }
 
     fn is_excluded(&self, interface: &str) -> bool {
-        let mut excluded = self.settings.captures.excluded_interfaces.iter();
+        let mut excluded = self.redirect.excluded_interfaces.iter();
         excluded.any(|pattern| match pattern.strip_suffix('+') {
             Some(beginning) => interface.starts_with(beginning),
             None => interface == pattern,
@@ -177,8 +172,8 @@ impl Chooser<'_> {
     }
 }
 
-pub(super) fn has_port(ports: &[RangeInclusive<u16>], port: u16) -> bool {
-    ports.iter().any(|ports| ports.contains(&port))
+pub(super) fn has_port(ports: &[Ports], port: u16) -> bool {
+    ports.iter().any(|ports| ports.contains(port))
 }
 
 fn holds(cidrs: &[IpNet], address: IpAddr) -> bool {

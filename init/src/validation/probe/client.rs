@@ -2,19 +2,19 @@
 
 use fairlead_api::values::Selection;
 
-use crate::validation::{
-    Settings,
-    identity::{Credentials, Identity},
+use crate::{
+    Redirect,
+    validation::identity::{Credentials, Identity},
 };
 
 /// As whom a socket is the proxy's.
-pub(super) fn proxy(settings: &Settings, credentials: &Credentials) -> Option<Identity> {
-    let first = settings.proxy_uids.first().map(|uid| Identity {
+pub(super) fn proxy(redirect: &Redirect, credentials: &Credentials) -> Option<Identity> {
+    let first = redirect.proxy_uids.first().map(|uid| Identity {
         uid: *uid,
-        gid: settings.proxy_gids.first().copied().unwrap_or(*uid),
+        gid: redirect.proxy_gids.first().copied().unwrap_or(*uid),
     });
-    if is_proxy(settings, credentials.own)
-        && (enters(settings, credentials.own) || !credentials.anybody)
+    if is_proxy(redirect, credentials.own)
+        && (enters(redirect, credentials.own) || !credentials.anybody)
     {
         return Some(credentials.own);
     }
@@ -29,14 +29,14 @@ pub(super) fn not_the_proxy() -> String {
 
 /// As whom a socket is an application's that is captured.
 pub(super) fn application(
-    settings: &Settings,
+    redirect: &Redirect,
     credentials: &Credentials,
 ) -> Result<Identity, String> {
     /// Nobody, and as many neighbours as could be the proxy's.
     const STRANGERS: std::ops::RangeInclusive<u32> = 65000..=65534;
 
     let own = credentials.own;
-    if !is_proxy(settings, own) && captures_group(settings, own.gid) {
+    if !is_proxy(redirect, own) && captures_group(redirect, own.gid) {
         return Ok(own);
     }
     if !credentials.anybody {
@@ -47,52 +47,43 @@ pub(super) fn application(
         ));
     }
     let strangers = || [own.gid].into_iter().chain(STRANGERS.rev());
-    let listed = match &settings.captures.owner_groups {
+    let listed = match &redirect.owner_groups {
         Selection::All => Vec::new(),
         Selection::Only(groups) => groups.clone(),
     };
     let gid = listed
         .into_iter()
         .chain(strangers())
-        .find(|gid| !settings.proxy_gids.contains(gid) && captures_group(settings, *gid))
+        .find(|gid| !redirect.proxy_gids.contains(gid) && captures_group(redirect, *gid))
         .ok_or("the settings capture no group")?;
     let uid = [own.uid]
         .into_iter()
         .chain(STRANGERS.rev())
-        .find(|uid| !settings.proxy_uids.contains(uid))
+        .find(|uid| !redirect.proxy_uids.contains(uid))
         .ok_or("each user is the proxy's")?;
     Ok(Identity { uid, gid })
 }
 
-pub(super) fn is_proxy(settings: &Settings, identity: Identity) -> bool {
-    settings.proxy_uids.contains(&identity.uid) || settings.proxy_gids.contains(&identity.gid)
+pub(super) fn is_proxy(redirect: &Redirect, identity: Identity) -> bool {
+    redirect.proxy_uids.contains(&identity.uid) || redirect.proxy_gids.contains(&identity.gid)
 }
 
-fn captures_group(settings: &Settings, gid: u32) -> bool {
-    let included = match &settings.captures.owner_groups {
+fn captures_group(redirect: &Redirect, gid: u32) -> bool {
+    let included = match &redirect.owner_groups {
         Selection::All => true,
         Selection::Only(groups) => groups.contains(&gid),
     };
-    included && !settings.captures.excluded_owner_groups.contains(&gid)
+    included && !redirect.excluded_owner_groups.contains(&gid)
 }
 
 /// Whether the proxy's connection over loopback is captured. Unless loopback itself is, the rule
 /// that lets other users' connections go follows that of the first user.
-pub(super) fn enters(settings: &Settings, identity: Identity) -> bool {
-    if settings.captures_loopback() {
-        return is_proxy(settings, identity);
+pub(super) fn enters(redirect: &Redirect, identity: Identity) -> bool {
+    if redirect.captures_loopback() {
+        return is_proxy(redirect, identity);
     }
-    match settings.proxy_uids.first() {
+    match redirect.proxy_uids.first() {
         Some(uid) => *uid == identity.uid,
-        None => settings.proxy_gids.first() == Some(&identity.gid),
-    }
-}
-
-impl Settings {
-    pub(super) fn captures_loopback(&self) -> bool {
-        match &self.captures.outbound_cidrs {
-            Selection::All => false,
-            Selection::Only(cidrs) => cidrs.iter().any(|cidr| cidr.addr().is_loopback()),
-        }
+        None => redirect.proxy_gids.first() == Some(&identity.gid),
     }
 }

@@ -1,39 +1,37 @@
 use std::{net::IpAddr, time::Duration};
 
+use clap::Parser;
 use fairlead_api::values::Selection;
 
-use super::{Credentials, Identity, Kind, Plan, Route, Transport, plan};
+use super::{Kind, Plan, Transport, plan};
 use crate::{
-    rules::Family,
-    validation::{Captures, Dns, Mode, Settings},
+    Config, Flags, Redirect,
+    config::{Dns, Mode},
+    rules::{Family, Ports},
+    validation::{
+        Settings,
+        identity::{Credentials, Identity},
+        surroundings::Route,
+    },
 };
 
 /// What the webhook sets, for IPv4.
-pub(in crate::validation) fn settings() -> Settings {
+fn settings() -> Settings {
     Settings {
+        redirect: redirect(),
         families: vec![Family::Ipv4],
-        outbound_port: 15001,
-        inbound_port: 15006,
-        tunnel_port: 15008,
         probe_port: 15002,
         timeout: Duration::from_secs(5),
-        proxy_uids: vec![1337],
-        proxy_gids: vec![1337],
-        mode: Mode::Redirect,
-        dns: None,
-        captures: Captures {
-            inbound_ports: Selection::All,
-            excluded_inbound_ports: Vec::new(),
-            outbound_cidrs: Selection::All,
-            excluded_outbound_cidrs: Vec::new(),
-            outbound_ports: Vec::new(),
-            excluded_outbound_ports: Vec::new(),
-            owner_groups: Selection::All,
-            excluded_owner_groups: Vec::new(),
-            excluded_interfaces: Vec::new(),
-            loopback_cidr: "127.0.0.1/32".parse().unwrap(),
-        },
     }
+}
+
+pub(in crate::validation) fn redirect() -> Redirect {
+    let flags = Flags::parse_from(["fairlead-init", "-b", "*", "-i", "*"]);
+    Config::from_flags(&flags).unwrap().redirect
+}
+
+const fn ports(first: u16, last: u16) -> Ports {
+    Ports { first, last }
 }
 
 const fn process(uid: u32, gid: u32, anybody: bool) -> Credentials {
@@ -125,27 +123,27 @@ fn what_is_left_out_has_a_reason() {
         &settings(),
         &PROXY,
         &[
-            "IPv4 outbound: not tried: this process runs as uid 1337 and gid 1337, which are not \
+            "IPv4 outbound is not proven: this process runs as uid 1337 and gid 1337, which are not \
              captured, and it needs the capabilities SETUID and SETGID to connect as an application",
         ],
     );
-    let needs_proxy = "not tried: only a process of the proxy's user, or one with the capabilities \
+    let needs_proxy = "is not proven: only a process of the proxy's user, or one with the capabilities \
                        SETUID and SETGID, can connect as the proxy";
     check(
         &settings(),
         &ROOT,
         &[
-            &format!("IPv4 inbound: {needs_proxy}"),
-            &format!("IPv4 outbound of the proxy: {needs_proxy}"),
+            &format!("IPv4 inbound {needs_proxy}"),
+            &format!("IPv4 outbound of the proxy {needs_proxy}"),
         ],
     );
-    let nothing = with(|settings| settings.captures.outbound_cidrs = Selection::Only(Vec::new()));
+    let nothing = with(|settings| settings.redirect.outbound_cidrs = Selection::Only(Vec::new()));
     check(
         &nothing,
         &ALMIGHTY,
         &[
-            "IPv4 outbound: not tried: no destination that the settings capture has a route",
-            "IPv4 outbound of the proxy: not tried: no destination that the settings capture has a \
+            "IPv4 outbound is not proven: no destination that the settings capture has a route",
+            "IPv4 outbound of the proxy is not proven: no destination that the settings capture has a \
              route",
         ],
     );
@@ -154,8 +152,8 @@ fn what_is_left_out_has_a_reason() {
 #[test]
 fn the_destination_is_one_that_is_captured() {
     #[track_caller]
-    fn check_outbound(alter: impl FnOnce(&mut Captures), expected: &str) {
-        let settings = with(|settings| alter(&mut settings.captures));
+    fn check_outbound(alter: impl FnOnce(&mut Redirect), expected: &str) {
+        let settings = with(|settings| alter(&mut settings.redirect));
         check(
             &settings,
             &APPLICATION,
@@ -164,36 +162,36 @@ fn the_destination_is_one_that_is_captured() {
     }
     let network = |network: &str| network.parse().unwrap();
     check_outbound(
-        |captures| captures.excluded_outbound_ports = vec![15002..=15004],
+        |redirect| redirect.excluded_outbound_ports = vec![ports(15002, 15004)],
         "192.0.2.1:15005",
     );
     check_outbound(
-        |captures| captures.excluded_outbound_cidrs = vec![network("192.0.0.0/8")],
+        |redirect| redirect.excluded_outbound_cidrs = vec![network("192.0.0.0/8")],
         "198.51.100.1:15002",
     );
     check_outbound(
-        |captures| {
-            captures.outbound_cidrs =
+        |redirect| {
+            redirect.outbound_cidrs =
                 Selection::Only(vec![network("fd00::/8"), network("10.8.0.0/16")]);
         },
         "10.8.0.1:15002",
     );
     check_outbound(
-        |captures| {
-            captures.outbound_cidrs = Selection::Only(vec![network("10.8.0.0/16")]);
-            captures.excluded_outbound_cidrs = vec![network("10.8.0.0/17")];
+        |redirect| {
+            redirect.outbound_cidrs = Selection::Only(vec![network("10.8.0.0/16")]);
+            redirect.excluded_outbound_cidrs = vec![network("10.8.0.0/17")];
         },
         "10.8.255.254:15002",
     );
     check_outbound(
-        |captures| {
-            captures.outbound_cidrs = Selection::Only(Vec::new());
-            captures.outbound_ports = vec![443..=443];
+        |redirect| {
+            redirect.outbound_cidrs = Selection::Only(Vec::new());
+            redirect.outbound_ports = vec![443.into()];
         },
         "192.0.2.1:443",
     );
     check_outbound(
-        |captures| captures.outbound_cidrs = Selection::Only(vec![network("10.8.0.9/32")]),
+        |redirect| redirect.outbound_cidrs = Selection::Only(vec![network("10.8.0.9/32")]),
         "10.8.0.9:15002",
     );
 }
@@ -201,13 +199,13 @@ fn the_destination_is_one_that_is_captured() {
 #[test]
 fn the_group_is_one_that_is_captured() {
     use Kind::Outbound;
-    let only = with(|settings| settings.captures.owner_groups = Selection::Only(vec![1337, 2000]));
+    let only = with(|settings| settings.redirect.owner_groups = Selection::Only(vec![1337, 2000]));
     check(&only, &ROOT, &[]);
     let probes = planned(&only, &ALMIGHTY).probes;
     let outbound = probes.iter().find(|probe| probe.kind == Outbound).unwrap();
     assert_eq!(outbound.client, Identity { uid: 0, gid: 2000 });
 
-    let except = with(|settings| settings.captures.excluded_owner_groups = vec![0]);
+    let except = with(|settings| settings.redirect.excluded_owner_groups = vec![0]);
     check(&except, &ROOT, &[]);
     let probes = planned(&except, &ALMIGHTY).probes;
     let outbound = probes.iter().find(|probe| probe.kind == Outbound).unwrap();
@@ -219,25 +217,25 @@ fn loopback_is_entered_by_an_address_that_is_not_localhost() {
     use Kind::{Inbound, ProxyOutbound};
     let own = (ProxyOutbound, 1337, 1337, OUTSIDE);
     let wide = with(|settings| {
-        settings.captures.loopback_cidr = "127.0.0.0/8".parse().unwrap();
+        settings.redirect.loopback_cidr = "127.0.0.0/8".parse().unwrap();
     });
     check(
         &wide,
         &PROXY,
         &[(Inbound, 1337, 1337, "10.0.0.1:15002"), own],
     );
-    let tunnel = with(|settings| settings.tunnel_port = 15002);
+    let tunnel = with(|settings| settings.redirect.tunnel_port = 15002);
     check(
         &tunnel,
         &PROXY,
         &[(Inbound, 1337, 1337, "127.0.0.6:15003"), own],
     );
     let excluded = with(|settings| {
-        settings.captures.excluded_interfaces = vec!["lo".to_owned()];
+        settings.redirect.excluded_interfaces = vec!["lo".to_owned()];
     });
     check(&excluded, &PROXY, &[own]);
     let excluded = with(|settings| {
-        settings.captures.excluded_interfaces = vec!["eth+".to_owned()];
+        settings.redirect.excluded_interfaces = vec!["eth+".to_owned()];
     });
     check(&excluded, &PROXY, &[(Inbound, 1337, 1337, INSIDE)]);
 }
@@ -246,17 +244,13 @@ fn loopback_is_entered_by_an_address_that_is_not_localhost() {
 fn tproxy_is_entered_by_a_port_that_the_nat_table_leaves_alone() {
     #[track_caller]
     fn check_tproxy(
-        alter: impl FnOnce(&mut Captures),
+        alter: impl FnOnce(&mut Redirect),
         credentials: &Credentials,
         expected: Option<(u32, Option<u32>, &str)>,
     ) {
         let mut settings = settings();
-        settings.mode = Mode::Tproxy {
-            mark: 1337,
-            self_call_mark: 1338,
-            table: 133,
-        };
-        alter(&mut settings.captures);
+        settings.redirect.mode = Mode::Tproxy;
+        alter(&mut settings.redirect);
         let plan = planned(&settings, credentials);
         assert_eq!(plan.deliveries.len(), 1);
         let mut probes = plan.probes.iter();
@@ -269,12 +263,12 @@ fn tproxy_is_entered_by_a_port_that_the_nat_table_leaves_alone() {
     check_tproxy(|_| (), &ALMIGHTY, Some((1337, None, "127.0.0.6:15008")));
     check_tproxy(|_| (), &PROXY, Some((1337, None, "127.0.0.6:15008")));
     check_tproxy(|_| (), &ROOT, Some((0, Some(1338), INSIDE)));
-    let only = |captures: &mut Captures| {
-        captures.inbound_ports = Selection::Only(vec![9090..=9091]);
+    let only = |redirect: &mut Redirect| {
+        redirect.inbound_ports = Selection::Only(vec![ports(9090, 9091)]);
     };
     check_tproxy(only, &ALMIGHTY, Some((0, Some(1338), "127.0.0.6:9090")));
     check_tproxy(only, &PROXY, None);
-    let none = |captures: &mut Captures| captures.inbound_ports = Selection::Only(Vec::new());
+    let none = |redirect: &mut Redirect| redirect.inbound_ports = Selection::Only(Vec::new());
     check_tproxy(none, &ROOT, None);
     let unprivileged = Credentials {
         net_admin: false,
@@ -295,7 +289,7 @@ fn questions_go_to_a_name_server_that_has_a_route() {
             }
         };
         let settings = with(|settings| {
-            settings.dns = Some(Dns {
+            settings.redirect.dns = Some(Dns {
                 port: 15053,
                 servers,
             });
@@ -320,11 +314,11 @@ fn questions_go_to_a_name_server_that_has_a_route() {
     check_dns(Selection::Only(vec!["fd00::53"]), &[]);
 
     let excluded = with(|settings| {
-        settings.dns = Some(Dns {
+        settings.redirect.dns = Some(Dns {
             port: 15053,
             servers: Selection::All,
         });
-        settings.captures.excluded_outbound_ports = vec![53..=53];
+        settings.redirect.excluded_outbound_ports = vec![53.into()];
     });
     let plan = planned(&excluded, &APPLICATION);
     assert!(
@@ -332,9 +326,7 @@ fn questions_go_to_a_name_server_that_has_a_route() {
             .iter()
             .all(|probe| probe.kind != Kind::Question(Transport::Udp))
     );
-    assert!(
-        plan.left_out.contains(
-            &"IPv4 DNS by UDP: not tried: port 53 is excluded from the redirect".to_owned()
-        )
-    );
+    assert!(plan.left_out.contains(
+        &"IPv4 DNS by UDP is not proven: port 53 is excluded from the redirect".to_owned()
+    ));
 }

@@ -1,14 +1,16 @@
 use std::net::SocketAddr;
 
+use fairlead_api::values::Selection;
 use rustix::io::Errno;
 
 use super::{judge, judge_delivery};
 use crate::{
-    rules::Family,
+    Redirect,
+    config::Dns,
+    rules::{Family, Ports},
     validation::{
-        Settings,
         identity::Identity,
-        probe::{Delivery, Expected, Kind, Probe, Transport, tests::settings},
+        probe::{Delivery, Expected, Kind, Probe, Transport, tests::redirect},
         round::{Arrival, Outcome},
     },
 };
@@ -16,6 +18,11 @@ use crate::{
 const PROXY: Identity = Identity {
     uid: 1337,
     gid: 1337,
+};
+
+const APPLICATION: Identity = Identity {
+    uid: 1000,
+    gid: 1000,
 };
 
 fn probe(kind: Kind, destination: &str, expected: Expected) -> Probe {
@@ -45,12 +52,12 @@ fn arrived(port: u16, original: &str, answered: Option<bool>) -> Outcome {
 
 #[track_caller]
 fn check(probe: &Probe, outcome: Outcome, expected: Result<&str, &str>) {
-    check_with(&settings(), probe, outcome, expected);
+    check_with(&redirect(), probe, outcome, expected);
 }
 
 #[track_caller]
-fn check_with(settings: &Settings, probe: &Probe, outcome: Outcome, expected: Result<&str, &str>) {
-    let judged = judge(settings, probe, &outcome);
+fn check_with(redirect: &Redirect, probe: &Probe, outcome: Outcome, expected: Result<&str, &str>) {
+    let judged = judge(probe, &outcome).map_err(|fault| fault.sentence(redirect, probe, &[]));
     let judged = judged.as_deref().map_err(String::as_str);
     assert_eq!(judged, expected);
 }
@@ -72,9 +79,10 @@ fn the_inbound_port_takes_what_the_proxy_sends_to_its_pod() {
         Outcome::Failed(Errno::CONNREFUSED),
         Err(
             "IPv4 inbound: a connection to 127.0.0.6:15002 as uid 1337 and gid 1337 was refused \
-             instead of arriving at port 15006: the rule \"ISTIO_OUTPUT -o lo ! -d 127.0.0.1/32 -p \
-             tcp ! --dport 15008 -m owner --uid-owner 1337 -j ISTIO_IN_REDIRECT\", the jump \
-             \"OUTPUT -j ISTIO_OUTPUT\" or the chain ISTIO_IN_REDIRECT is missing in the nat table",
+             instead of arriving at port 15006: `-t nat -A OUTPUT -j ISTIO_OUTPUT` or `-t nat -A \
+             ISTIO_OUTPUT ! -d 127.0.0.1/32 -o lo -p tcp -m tcp ! --dport 15008 -m owner --uid-owner \
+             1337 -j ISTIO_IN_REDIRECT` or `-t nat -A ISTIO_IN_REDIRECT -p tcp -j REDIRECT --to-ports \
+             15006` is missing, or another rule stands before it",
         ),
     );
     check(
@@ -99,17 +107,20 @@ fn the_inbound_port_takes_what_the_proxy_sends_to_its_pod() {
 
 #[test]
 fn the_outbound_port_takes_what_an_application_sends() {
-    let outbound = probe(
-        Kind::Outbound,
-        "192.0.2.1:15002",
-        Expected::ArrivesAt(15001),
-    );
+    let outbound = Probe {
+        client: APPLICATION,
+        ..probe(
+            Kind::Outbound,
+            "192.0.2.1:15002",
+            Expected::ArrivesAt(15001),
+        )
+    };
     let fault = |what: &str, rule: &str| {
         format!(
-            "IPv4 outbound: a connection to 192.0.2.1:15002 as uid 1337 and gid 1337 {what} \
-             instead of arriving at port 15001: the rule \"ISTIO_OUTPUT {rule}-j \
-             ISTIO_REDIRECT\", the jump \"OUTPUT -j ISTIO_OUTPUT\" or the chain ISTIO_REDIRECT is \
-             missing in the nat table, or another rule stands before"
+            "IPv4 outbound: a connection to 192.0.2.1:15002 as uid 1000 and gid 1000 {what} \
+             instead of arriving at port 15001: `-t nat -A OUTPUT -j ISTIO_OUTPUT` or `-t nat -A \
+             ISTIO_OUTPUT {rule}-j ISTIO_REDIRECT` or `-t nat -A ISTIO_REDIRECT -p tcp -j REDIRECT \
+             --to-ports 15001` is missing, or another rule stands before it"
         )
     };
     check(&outbound, Outcome::Silent, Err(&fault("got no answer", "")));
@@ -123,13 +134,20 @@ fn the_outbound_port_takes_what_an_application_sends() {
         arrived(15006, "192.0.2.1:15002", None),
         Err(&fault("arrived at port 15006", "")),
     );
-    let mut settings = settings();
-    settings.captures.outbound_ports = vec![15000..=15010];
+    let mut redirect = redirect();
+    redirect.outbound_cidrs = Selection::Only(Vec::new());
+    redirect.outbound_ports = vec![Ports {
+        first: 15000,
+        last: 15010,
+    }];
     check_with(
-        &settings,
+        &redirect,
         &outbound,
         Outcome::Silent,
-        Err(&fault("got no answer", "-p tcp --dport 15002 ")),
+        Err(&fault(
+            "got no answer",
+            "-p tcp -m tcp --dport 15000:15010 ",
+        )),
     );
 }
 
@@ -152,39 +170,53 @@ fn what_the_proxy_sends_out_must_not_come_back() {
         arrived(15001, "192.0.2.1:15002", None),
         Err(
             "IPv4 outbound of the proxy: a connection to 192.0.2.1:15002 as uid 1337 and gid 1337 \
-             arrived at port 15001 of the pod instead of leaving: the rule \"ISTIO_OUTPUT -m owner \
-             --uid-owner 1337 -j RETURN\" is missing in the nat table, so that the proxy's own \
-             connections come back to it",
+             arrived at port 15001 of the pod instead of leaving: `-t nat -A ISTIO_OUTPUT -m owner \
+             --uid-owner 1337 -j RETURN` and `-t nat -A ISTIO_OUTPUT -m owner --gid-owner 1337 -j \
+             RETURN` are missing, so that the proxy's own connections come back to it",
         ),
     );
 }
 
 #[test]
 fn an_answer_that_does_not_come_back_is_a_fault() {
-    let question = probe(
-        Kind::Question(Transport::Udp),
-        "10.0.0.53:53",
-        Expected::ArrivesAt(15053),
-    );
+    let redirect = Redirect {
+        dns: Some(Dns {
+            port: 15053,
+            servers: Selection::All,
+        }),
+        proxy_gids: Vec::new(),
+        ..redirect()
+    };
+    let question = Probe {
+        client: APPLICATION,
+        ..probe(
+            Kind::Question(Transport::Udp),
+            "10.0.0.53:53",
+            Expected::ArrivesAt(15053),
+        )
+    };
     let outcome = |answered| arrived(15053, "10.0.0.53:53", answered);
     for answered in [None, Some(true)] {
-        check(
+        check_with(
+            &redirect,
             &question,
             outcome(answered),
             Ok(
-                "IPv4 DNS by UDP: a datagram to 10.0.0.53:53 as uid 1337 and gid 1337 arrives at \
+                "IPv4 DNS by UDP: a datagram to 10.0.0.53:53 as uid 1000 and gid 1000 arrives at \
                 port 15053",
             ),
         );
     }
-    check(
+    check_with(
+        &redirect,
         &question,
         outcome(Some(false)),
         Err(
-            "IPv4 DNS by UDP: a datagram to 10.0.0.53:53 as uid 1337 and gid 1337 arrived at port \
-             15053, but the answer did not come back: the rules of the raw table are missing that \
-             put questions to name servers, and the proxy's answers from its port for them, into \
-             the conntrack zone 2",
+            "IPv4 DNS by UDP: a datagram to 10.0.0.53:53 as uid 1000 and gid 1000 arrived at port \
+            15053, but the answer did not come back: `-t raw -A OUTPUT -j ISTIO_OUTPUT_DNS` or `-t \
+             raw -A ISTIO_OUTPUT_DNS -p udp -m udp --dport 53 -j CT --zone 2` or `-t raw -A \
+             ISTIO_OUTPUT_DNS -p udp -m udp --sport 15053 -m owner --uid-owner 1337 -j CT --zone 2` \
+             is missing, by which it belongs to the question",
         ),
     );
 }

@@ -371,6 +371,35 @@ fn compare(backend: &[&str]) {
 
 #[test]
 #[ignore = "needs root"]
+fn looking_changes_nothing() {
+    let pod = Namespace::new();
+    let output = pod.output(init(&["explain", "--destination", "127.0.0.1:80"]));
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{output:?}");
+    assert!(text.contains("no rule is asked"), "{text}");
+    assert_eq!(pod.stdout("nft", &["list", "ruleset"]), "");
+    assert_eq!(pod.stdout("cat", &["/proc/net/ip_tables_names"]), "");
+}
+
+#[test]
+#[ignore = "needs root"]
+fn who_may_not_look_is_told_how_to() {
+    let pod = Namespace::new();
+    let explain = init(&["explain", "--destination", "127.0.0.1:80"]);
+    let output = pod.output_as(User::PROXY, explain);
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{told}");
+    for part in [
+        "NET_ADMIN is missing",
+        "fairlead explain-packet --pod",
+        "iptables-save > FILE",
+    ] {
+        assert!(told.contains(part), "{told}");
+    }
+}
+
+#[test]
+#[ignore = "needs root"]
 fn three_hundred_packets_go_where_explain_says_by_nft() {
     compare(&["--force-iptables-binary", "nft"]);
 }

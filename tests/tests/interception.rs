@@ -7,6 +7,7 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
+use fairlead_tests::binary;
 use fairlead_tests::kube::workloads::{CLIENT, SERVER};
 use fairlead_tests::kube::{
     RELEASE_NAMESPACE, TestNamespace, container_process, helm, install, install_arguments, object,
@@ -147,5 +148,40 @@ fn rules_of_a_called_pod(namespace: &'static str, mode: &str) -> Rules {
             })
             .then_some(())
     });
+    explain(&namespace, mode, &client);
     Rules::of(&namespace.pod("server"))
+}
+
+/// What the pod's rules do is also what is told of them.
+fn explain(namespace: &TestNamespace, mode: &str, client: &str) {
+    let server = namespace.pod("server");
+    let word = |path: &str| server.pointer(path).and_then(Value::as_str).unwrap();
+    let (name, address) = (word("/metadata/name"), word("/status/podIP"));
+    let inbound = format!("--direction inbound --source {client} --destination {address}:8080");
+    for (packet, verdict) in [
+        (inbound.as_str(), format!("port 15006 ({mode})")),
+        (
+            "--destination 10.96.0.1:443 --uid 1000",
+            "captured: goes to the proxy's port 15001 (REDIRECT)".to_owned(),
+        ),
+        (
+            "--destination 10.96.0.1:443 --uid 1337 --gid 1337",
+            "not captured".to_owned(),
+        ),
+    ] {
+        let output = Command::new(binary("fairlead"))
+            .args([
+                "explain-packet",
+                "--pod",
+                name,
+                "--namespace",
+                namespace.name(),
+            ])
+            .args(packet.split(' '))
+            .output()
+            .unwrap();
+        let told = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success(), "{output:?}");
+        assert!(told.contains(&verdict), "{mode} {packet}: {told}");
+    }
 }

@@ -81,6 +81,7 @@ fn on_a_cluster() -> Result<Tally> {
 
 fn cluster_tests(cluster: &Cluster, product: &[Image]) -> Result<Tally> {
     cluster.load_images(product)?;
+    let programs = programs::build(&programs::PROGRAMS)?;
     progress::say("cluster tests");
     let mut tally = Tally::default();
     for test in CLUSTER_TESTS {
@@ -91,6 +92,7 @@ fn cluster_tests(cluster: &Cluster, product: &[Image]) -> Result<Tally> {
         let run = test_target(test)
             .env("PATH", path)
             .env("KUBECONFIG", cluster.kubeconfig())
+            .env("FAIRLEAD_BIN_DIR", &programs)
             .env("FAIRLEAD_CHART", crate::checkout().join("charts/fairlead"))
             .env("FAIRLEAD_CONTAINERD", cluster.containerd_socket());
         tally.add(count(run)?);

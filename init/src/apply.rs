@@ -404,7 +404,8 @@ fn remove_policy_routes(
     let kept = keeps_planned.then_some((planned.mark, planned.table));
     let mut marks = policy_route::remove_others(family, kept)?;
     for PolicyRoute { mark, table } in [planned, ISTIOS] {
-        if kept == Some((mark, table)) {
+        // Its route is the kept one's, and its rule is gone with the others of that table.
+        if kept.is_some_and(|(_, kept)| kept == table) {
             continue;
         }
         match policy_route::remove(family, mark, table) {

@@ -12,13 +12,13 @@ use crate::{
     explain::{
         Direction, Meets, Packet, Tables,
         tables::Backend,
-        walk::{Hook, Outcome, walk},
+        walk::{Outcome, walk},
     },
     iptables::{
         installed::{Line, Saved},
         text::specification,
     },
-    rules::{self, Protocol, Rule, State, Table},
+    rules::{self, Protocol, Rule, State, Verdict},
 };
 
 /// The rules of which one is missing, if a probe went astray and others did not.
@@ -31,24 +31,23 @@ pub(super) fn suspects(
     shown: &[&Probe],
 ) -> Vec<String> {
     let wanted = rules::rules(redirect, probe.family);
+    let others = shown.iter().filter(|other| other.family == probe.family);
+    let standing: Vec<Rule> = others
+        .flat_map(|other| needed(&wanted, &packet(other)))
+        .map(|needed| needed.rule)
+        .collect();
     let packet = packet(probe);
-    let needed = needed(&wanted, &packet);
-    let stands = |rule: &Rule| {
-        let others = shown.iter().filter(|other| other.family == probe.family);
-        others
-            .flat_map(|other| self::needed(&wanted, &self::packet(other)))
-            .any(|needed| needed.rule == *rule)
-    };
-    let missing: Vec<&Needed> = needed.iter().filter(|each| !stands(&each.rule)).collect();
-    let explains = |each: &&&Needed| port(each.otherwise) == arrived_at;
-    let explaining: Vec<&Needed> = missing.iter().filter(explains).copied().collect();
+    let mut missing = needed(&wanted, &packet);
+    missing.retain(|each| !standing.contains(&each.rule));
     // Where no single rule explains it, more than one is missing, or there is one too many.
-    let suspects = if explaining.is_empty() {
-        missing
-    } else {
-        explaining
-    };
-    suspects.into_iter().map(|each| text(&each.rule)).collect()
+    if missing.iter().any(|each| each.otherwise == arrived_at) {
+        missing.retain(|each| each.otherwise == arrived_at);
+    }
+    if missing.is_empty() {
+        let met = met(&wanted, &packet).into_iter();
+        return met.map(|rule| text(&rule)).collect();
+    }
+    missing.iter().map(|each| text(&each.rule)).collect()
 }
 
 /// The rules that let a probe go; all of them are missing if it came back.
@@ -63,44 +62,34 @@ pub(super) fn releases(redirect: &Redirect, probe: &Probe) -> Vec<String> {
     releases
 }
 
-/// The rules by which a question and its answer are found to belong together.
-pub(super) fn zones(redirect: &Redirect, probe: &Probe) -> Vec<String> {
-    let Some(dns) = &redirect.dns else {
-        return Vec::new();
-    };
+/// The rules that put a question into its conntrack zone, and those that put the answer there.
+pub(super) fn zones(redirect: &Redirect, probe: &Probe) -> [Vec<String>; 2] {
     let wanted = rules::rules(redirect, probe.family);
     let question = packet(probe);
     let answer = Packet {
-        source_port: Some(dns.port),
+        source_port: redirect.dns.as_ref().map(|dns| dns.port),
         destination: SocketAddr::new(question.destination.ip(), 0),
         uid: redirect.proxy_uids.first().copied(),
         gid: redirect.proxy_gids.first().copied(),
         ..question.clone()
     };
-    let mut zones: Vec<String> = Vec::new();
-    for packet in [question, answer] {
-        let tables = tables(&wanted, &packet);
-        let steps = walk(&tables, &packet).steps.into_iter();
-        // An answer that has arrived is found by its addresses.
-        let sent = steps.filter(|step| step.hook == Hook::Output && step.meets == Meets::All);
-        for rule in sent.map(|step| step.rule) {
-            if rule.table == Table::Raw && !zones.contains(&text(rule)) {
-                zones.push(text(rule));
-            }
-        }
-    }
-    zones
+    [question, answer].map(|packet| {
+        let met = met(&wanted, &packet).into_iter();
+        let zones = met.filter(|rule| matches!(rule.verdict, Verdict::ConnectionZone(_)));
+        zones.map(|rule| text(&rule)).collect()
+    })
 }
 
 /// A rule that a probe relies on.
 struct Needed {
     rule: Rule,
-    /// What becomes of the probe without it.
-    otherwise: Outcome,
+    /// The port at which the probe arrives without it, if at any.
+    otherwise: Option<u16>,
 }
 
 fn needed(wanted: &[Rule], packet: &Packet) -> Vec<Needed> {
-    let (_, outcome) = way(wanted, packet);
+    let arrives = |rules: &[Rule]| port(way(rules, packet).1);
+    let port = arrives(wanted);
     met(wanted, packet)
         .into_iter()
         .filter_map(|rule| {
@@ -109,8 +98,8 @@ fn needed(wanted: &[Rule], packet: &Packet) -> Vec<Needed> {
                 .filter(|other| **other != rule)
                 .cloned()
                 .collect();
-            let (_, otherwise) = way(&rest, packet);
-            (otherwise != outcome).then_some(Needed { rule, otherwise })
+            let otherwise = arrives(&rest);
+            (otherwise != port).then_some(Needed { rule, otherwise })
         })
         .collect()
 }

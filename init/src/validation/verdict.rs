@@ -107,29 +107,33 @@ impl Fault {
                 "{what}: the address {PASSTHROUGH_IPV6}/128 is missing on the loopback interface"
             ),
             Cause::Capture(port) => {
-                let suspects = missing::suspects(redirect, probe, port, shown);
-                match suspects.is_empty() {
-                    true => format!("{what}: a rule that is not of the redirect stands before"),
-                    false => format!(
-                        "{what}: {} is missing, or another rule stands before it",
-                        suspects.join(" or ")
-                    ),
-                }
+                let suspects = missing::suspects(redirect, probe, port, shown).join(" or ");
+                format!("{what}: {suspects} is missing, or another rule stands before it")
             }
             Cause::Release => {
                 let releases = missing::releases(redirect, probe);
-                let are = if releases.len() == 1 { "is" } else { "are" };
                 format!(
-                    "{what}: {} {are} missing, so that the proxy's own connections come back to it",
-                    releases.join(" and ")
+                    "{what}: {} missing, so that the proxy's own connections come back to it",
+                    all(&releases)
                 )
             }
-            Cause::Zones => format!(
-                "{what}: {} is missing, by which it belongs to the question",
-                missing::zones(redirect, probe).join(" or ")
-            ),
+            Cause::Zones => {
+                let [question, answer] = missing::zones(redirect, probe);
+                format!(
+                    "{what}: {} missing, or {} missing, so that the two are in different conntrack \
+                     zones",
+                    all(&question),
+                    all(&answer)
+                )
+            }
         }
     }
+}
+
+/// Several, with their verb.
+fn all(rules: &[String]) -> String {
+    let are = if rules.len() == 1 { "is" } else { "are" };
+    format!("{} {are}", rules.join(" and "))
 }
 
 /// As [`judge`], of the kernel's answer.

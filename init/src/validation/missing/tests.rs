@@ -143,6 +143,24 @@ fn what_tproxy_relies_on_is_in_the_mangle_table() {
     );
 }
 
+/// The proxy's connection to its pod arrives at the same port in either table.
+#[test]
+fn with_tproxy_an_inbound_connection_vouches_for_no_rule_of_the_nat_table() {
+    let redirect = Redirect {
+        mode: Mode::Tproxy,
+        ..redirect()
+    };
+    check(
+        &redirect,
+        &outbound(),
+        None,
+        &[&inbound()],
+        &[JUMP, LEAVES, TO_OUTBOUND],
+    );
+    let suspects = suspects(&redirect, &inbound(), None, &[]);
+    assert!(suspects.contains(&ENTERS.to_owned()), "{suspects:?}");
+}
+
 #[test]
 fn the_proxys_connections_are_let_go_by_user_and_by_group() {
     let own = probe(Kind::ProxyOutbound, 1337, "192.0.2.1:15002", 0);
@@ -157,15 +175,16 @@ fn the_proxys_connections_are_let_go_by_user_and_by_group() {
 
 #[test]
 fn questions_and_answers_are_put_into_zones_by_rules_of_the_raw_table() {
+    let [question, answer] = zones(&with_dns(), &question(Transport::Udp));
     assert_eq!(
-        zones(&with_dns(), &question(Transport::Udp)),
-        [
-            "`-t raw -A OUTPUT -j ISTIO_OUTPUT_DNS`",
-            "`-t raw -A ISTIO_OUTPUT_DNS -d 10.0.0.53/32 -p udp -m udp --dport 53 -j CT --zone 2`",
-            "`-t raw -A ISTIO_OUTPUT_DNS -p udp -m udp --sport 15053 -m owner --uid-owner 1337 -j CT \
-             --zone 2`",
-            "`-t raw -A ISTIO_OUTPUT_DNS -p udp -m udp --sport 15053 -m owner --gid-owner 1337 -j CT \
-             --zone 2`",
-        ]
+        question,
+        ["`-t raw -A ISTIO_OUTPUT_DNS -d 10.0.0.53/32 -p udp -m udp --dport 53 -j CT --zone 2`"]
+    );
+    assert_eq!(
+        answer,
+        ["uid", "gid"].map(|owner| format!(
+            "`-t raw -A ISTIO_OUTPUT_DNS -p udp -m udp --sport 15053 -m owner --{owner}-owner 1337 \
+             -j CT --zone 2`"
+        ))
     );
 }

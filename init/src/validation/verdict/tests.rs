@@ -213,10 +213,10 @@ fn an_answer_that_does_not_come_back_is_a_fault() {
         outcome(Some(false)),
         Err(
             "IPv4 DNS by UDP: a datagram to 10.0.0.53:53 as uid 1000 and gid 1000 arrived at port \
-            15053, but the answer did not come back: `-t raw -A OUTPUT -j ISTIO_OUTPUT_DNS` or `-t \
-             raw -A ISTIO_OUTPUT_DNS -p udp -m udp --dport 53 -j CT --zone 2` or `-t raw -A \
+            15053, but the answer did not come back: `-t \
+             raw -A ISTIO_OUTPUT_DNS -p udp -m udp --dport 53 -j CT --zone 2` is missing, or `-t raw -A \
              ISTIO_OUTPUT_DNS -p udp -m udp --sport 15053 -m owner --uid-owner 1337 -j CT --zone 2` \
-             is missing, by which it belongs to the question",
+             is missing, so that the two are in different conntrack zones",
         ),
     );
 }

@@ -124,6 +124,7 @@ fn passthrough() -> AddressMessage {
 #[cfg(test)]
 mod tests {
     use super::parse;
+    use crate::random::Random;
 
     #[test]
     fn addresses_are_read_from_the_kernels_list() {
@@ -134,5 +135,16 @@ mod tests {
             ["::1", "fd00::2"].map(|address| address.parse::<std::net::Ipv6Addr>().unwrap())
         );
         assert!(parse("").is_empty());
+    }
+
+    #[test]
+    fn no_mutation_of_a_list_has_more_addresses_than_lines() {
+        let text = "00000000000000000000000000000001 01 80 10 80       lo\n\
+                    fd000000000000000000000000000002 1b 40 00 80     eth0\n";
+        let mut random = Random::new(13);
+        for _ in 0..20_000 {
+            let mutation = random.mutation(text, &["\n", "f", "+", "-", "g", " ", "é"]);
+            assert!(parse(&mutation).len() <= mutation.lines().count());
+        }
     }
 }

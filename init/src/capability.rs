@@ -85,7 +85,7 @@ fn is_mapped(map: &str, id: u32) -> bool {
         let mut numbers = line.split_whitespace();
         let first: u64 = numbers.next()?.parse().ok()?;
         let count: u64 = numbers.nth(1)?.parse().ok()?;
-        Some(first..first + count)
+        Some(first..first.saturating_add(count))
     });
     map.is_empty() || ranges.any(|range| range.contains(&u64::from(id)))
 }
@@ -93,6 +93,7 @@ fn is_mapped(map: &str, id: u32) -> bool {
 #[cfg(test)]
 mod tests {
     use super::{Capability, effective, is_mapped};
+    use crate::random::Random;
 
     #[test]
     fn effective_capabilities_are_a_hexadecimal_mask() {
@@ -116,5 +117,19 @@ mod tests {
         }
         assert!(is_mapped("0 0 4294967295\n", 1337));
         assert!(is_mapped("", 1337));
+        assert!(is_mapped("0 0 18446744073709551615\n", 1337));
+        assert!(!is_mapped("18446744073709551615 0 1\n", 1337));
+    }
+
+    #[test]
+    fn no_mutation_of_a_map_or_a_status_is_too_much() {
+        let mut random = Random::new(11);
+        let map = "         0     100000       1000\n      2000          7          1\n";
+        let status = "Name:\tx\nCapPrm:\t0\nCapEff:\t0000000000001000\n";
+        for _ in 0..20_000 {
+            let pieces = ["18446744073709551615", "-1", "\n", " ", "CapEff:"];
+            is_mapped(&random.mutation(map, &pieces), 1337);
+            effective(&random.mutation(status, &pieces));
+        }
     }
 }

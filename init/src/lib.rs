@@ -30,6 +30,8 @@ pub mod capability;
 pub mod config;
 pub mod explain;
 pub mod flags;
+#[cfg(test)]
+mod fuzz;
 pub mod iptables;
 pub mod log;
 mod netlink;
@@ -37,6 +39,8 @@ pub mod network_namespace;
 pub mod nft;
 pub mod plan;
 pub mod policy_route;
+#[cfg(test)]
+mod random;
 pub mod resolver;
 pub mod rules;
 pub mod turn;

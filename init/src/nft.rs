@@ -16,8 +16,6 @@
 pub mod listed;
 pub mod merge;
 pub mod parse;
-#[cfg(test)]
-mod random;
 pub mod render;
 
 pub use self::{

@@ -45,6 +45,7 @@ fn parse(text: &str) -> Vec<IpAddr> {
 #[cfg(test)]
 mod tests {
     use super::parse;
+    use crate::random::Random;
 
     #[test]
     fn servers_are_read_in_order_and_once() {
@@ -56,5 +57,21 @@ mod tests {
             ["10.96.0.10", "fe80::1"].map(|address| address.parse::<std::net::IpAddr>().unwrap())
         );
         assert!(parse("").is_empty());
+    }
+
+    #[test]
+    fn no_mutation_of_a_configuration_names_another_server() {
+        let text = "search a b\nnameserver 10.96.0.10\nnameserver fe80::1%eth0\noptions ndots:5\n";
+        let mut random = Random::new(12);
+        for _ in 0..20_000 {
+            let pieces = ["nameserver", "%", "::", "\n", "\u{a0}", "1.1.1.1"];
+            let mutation = random.mutation(text, &pieces);
+            for server in parse(&mutation) {
+                let mut words = mutation
+                    .split_whitespace()
+                    .filter_map(|word| word.split('%').next());
+                assert!(words.any(|word| word.parse() == Ok(server)), "{mutation}");
+            }
+        }
     }
 }

@@ -142,7 +142,7 @@ fn what_nobody_listens_for_is_dropped() {
 
 #[test]
 fn each_family_finds_its_own_list_in_the_merged_one() {
-    let mut random = crate::nft::random::Random::new(7);
+    let mut random = crate::random::Random::new(7);
     for _ in 0..2000 {
         let mut list = |cidr: &str| -> Vec<Rule> {
             let conditions = (0..random.below(8)).map(|_| match random.below(4) {

@@ -2,7 +2,8 @@ use serde_json::{Value, json};
 
 use super::{ListingError, parse};
 use crate::{
-    nft::{Hook, count, matches, random::Random},
+    nft::{Hook, count, matches},
+    random::Random,
     rules::{Chain, Family, Is, Match, Ports, Protocol, Rule, State, Table, Verdict},
 };
 

@@ -8,8 +8,12 @@
 //! - [`values`]: port and CIDR lists, quantities, image references, log levels
 //! - [`annotations`]: a pod's annotations → typed settings, or every fault at once
 //! - [`proxy_config`]: the configuration that travels in `PROXY_CONFIG`
+//! - [`app_probes`], [`app_metrics`]: what the proxy asks the application on behalf of the kubelet and
+//!   of Prometheus
 
 pub mod annotations;
+pub mod app_metrics;
+pub mod app_probes;
 pub mod names;
 pub mod ports;
 pub mod proxy_config;

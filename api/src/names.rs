@@ -49,6 +49,10 @@ pub mod env {
     pub const CPU_LIMIT: &str = "ISTIO_CPU_LIMIT";
     /// [`ProxyConfig`](crate::proxy_config::ProxyConfig) as JSON.
     pub const PROXY_CONFIG: &str = "PROXY_CONFIG";
+    /// The application's probes and hooks, as [`app_probes`](crate::app_probes) writes them.
+    pub const APP_PROBERS: &str = "ISTIO_KUBE_APP_PROBERS";
+    /// The application's metrics, an [`AppMetrics`](crate::app_metrics::AppMetrics) as JSON.
+    pub const PROMETHEUS_ANNOTATIONS: &str = "ISTIO_PROMETHEUS_ANNOTATIONS";
     /// `false`: the drain lasts its whole time, whether or not connections are left.
     pub const EXIT_ON_ZERO_ACTIVE_CONNECTIONS: &str = "EXIT_ON_ZERO_ACTIVE_CONNECTIONS";
     /// [`InterceptionMode`](crate::values::InterceptionMode) of the pod's redirect.

@@ -123,8 +123,35 @@ fn passthrough() -> AddressMessage {
 
 #[cfg(test)]
 mod tests {
-    use super::parse;
+    use super::{AddressError, parse};
     use crate::random::Random;
+
+    #[test]
+    fn each_fault_says_what_was_refused() {
+        let refused = || std::io::Error::from(std::io::ErrorKind::PermissionDenied);
+        for (error, expected) in [
+            (
+                AddressError::List { source: refused() },
+                "read /proc/thread-self/net/if_inet6",
+            ),
+            (
+                AddressError::Disabled,
+                "IPv6 is disabled on the loopback interface, so the proxy cannot reach the \
+                 application from ::6: set the sysctls net.ipv6.conf.all.disable_ipv6 and \
+                 net.ipv6.conf.lo.disable_ipv6 to 0, or run with --ipv6 off",
+            ),
+            (
+                AddressError::Add { source: refused() },
+                "add ::6/128 to the loopback interface",
+            ),
+            (
+                AddressError::Remove { source: refused() },
+                "remove ::6/128 from the loopback interface",
+            ),
+        ] {
+            assert_eq!(error.to_string(), expected);
+        }
+    }
 
     #[test]
     fn addresses_are_read_from_the_kernels_list() {

@@ -92,7 +92,7 @@ fn is_mapped(map: &str, id: u32) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{Capability, effective, is_mapped};
+    use super::{Capability, UnmappedError, effective, is_mapped};
     use crate::random::Random;
 
     #[test]
@@ -101,6 +101,21 @@ mod tests {
         assert_ne!(set & Capability::NetAdmin.bit(), 0);
         assert_eq!(set & Capability::NetRaw.bit(), 0);
         assert_eq!(effective("Name:\tx\n"), None);
+    }
+
+    #[test]
+    fn an_id_that_is_not_mapped_has_a_remedy() {
+        let error = UnmappedError {
+            kind: "user",
+            id: 70_000,
+            map: "/proc/self/uid_map",
+        };
+        assert_eq!(
+            error.to_string(),
+            "user 70000 does not exist in the user namespace of this container \
+             (/proc/self/uid_map), so no rule can name it: give the pod hostUsers: true, or a \
+             runtime that maps 65536 ids"
+        );
     }
 
     #[test]

@@ -107,6 +107,47 @@ mod tests {
     use super::{NamespaceError, enter};
 
     #[test]
+    fn each_fault_names_the_file_and_a_remedy() {
+        let path = || std::path::PathBuf::from("/run/netns/pod");
+        let refused = || std::io::Error::from(std::io::ErrorKind::PermissionDenied);
+        for (error, expected) in [
+            (
+                NamespaceError::Missing { path: path() },
+                "/run/netns/pod does not exist: give --network-namespace a file such as \
+                 /var/run/netns/NAME or /proc/PID/ns/net; the pod may have ended",
+            ),
+            (
+                NamespaceError::Other { path: path() },
+                "/run/netns/pod is not the file of a network namespace: give --network-namespace \
+                 a file such as /var/run/netns/NAME or /proc/PID/ns/net, and mount the host's \
+                 /var/run/netns with mountPropagation HostToContainer",
+            ),
+            (
+                NamespaceError::Unreadable {
+                    path: path(),
+                    source: refused(),
+                },
+                "open /run/netns/pod: run as root, and with the capability SYS_PTRACE for a file \
+                 under /proc",
+            ),
+            (
+                NamespaceError::Privilege { path: path() },
+                "enter /run/netns/pod: the capability SYS_ADMIN is missing: add it to \
+                 securityContext.capabilities of the container, which must run as root",
+            ),
+            (
+                NamespaceError::Enter {
+                    path: path(),
+                    source: refused(),
+                },
+                "enter /run/netns/pod",
+            ),
+        ] {
+            assert_eq!(error.to_string(), expected);
+        }
+    }
+
+    #[test]
     fn a_file_that_is_no_network_namespace_is_told_apart() {
         let missing = enter(Path::new("/proc/self/ns/no-such-file"));
         assert!(matches!(missing, Err(NamespaceError::Missing { .. })));

@@ -44,8 +44,18 @@ fn parse(text: &str) -> Vec<IpAddr> {
 
 #[cfg(test)]
 mod tests {
-    use super::parse;
+    use super::{ResolverError, parse};
     use crate::random::Random;
+
+    #[test]
+    fn a_configuration_that_cannot_be_read_has_a_remedy() {
+        let refused = std::io::Error::from(std::io::ErrorKind::PermissionDenied);
+        assert_eq!(
+            ResolverError(refused).to_string(),
+            "read /etc/resolv.conf: name the servers by --dns-server, or redirect questions to \
+             any by --capture-all-dns"
+        );
+    }
 
     #[test]
     fn servers_are_read_in_order_and_once() {

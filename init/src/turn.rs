@@ -69,3 +69,25 @@ impl Turn {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::TurnError;
+
+    #[test]
+    fn each_fault_says_what_was_waited_for() {
+        let refused = std::io::Error::from(std::io::ErrorKind::PermissionDenied);
+        for (error, expected) in [
+            (
+                TurnError::Held,
+                "another run of fairlead-init has this network namespace for 10 s: end it, or wait",
+            ),
+            (
+                TurnError::Socket(refused),
+                "take the turn of this network namespace",
+            ),
+        ] {
+            assert_eq!(error.to_string(), expected);
+        }
+    }
+}

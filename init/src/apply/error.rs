@@ -184,3 +184,6 @@ impl ApplyError {
         matches!(self, Self::Unsupported { .. } | Self::NoProgram { .. })
     }
 }
+
+#[cfg(test)]
+mod tests;

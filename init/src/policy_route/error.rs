@@ -155,6 +155,35 @@ mod tests {
     }
 
     #[test]
+    fn each_setting_that_cannot_be_has_a_remedy() {
+        for (error, expected) in [
+            (
+                RouteError::MarkOfAll,
+                "the mark 0 would catch every packet: give --istio-inbound-tproxy-mark another \
+                 one, such as Istio's 1337",
+            ),
+            (
+                RouteError::KernelsTable { table: 254 },
+                "the routing table 254 is the kernel's own: give \
+                 --istio-inbound-tproxy-route-table another one, such as Istio's 133",
+            ),
+            (
+                RouteError::TableInUse { table: 133 },
+                "the routing table 133 has routes of somebody else: give \
+                 --istio-inbound-tproxy-route-table the number of a table that is free",
+            ),
+            (
+                RouteError::Ambiguous { priority: 100 },
+                "two policy rules with the priority 100 have the same mark and table, one of them \
+                 somebody else's: delete ours by `ip rule delete`, or give the other another \
+                 priority",
+            ),
+        ] {
+            assert_eq!(error.to_string(), expected);
+        }
+    }
+
+    #[test]
     fn each_refusal_says_what_to_do() {
         check(
             Family::Ipv4,

@@ -51,6 +51,62 @@ fn a_misspelt_dry_run_is_refused() {
 }
 
 #[test]
+fn random_variables_are_refused_or_printed() {
+    const NAMES: [&str; 12] = [
+        "INBOUND_CAPTURE_PORT",
+        "PROXY_UID",
+        "PROXY_GID",
+        "ISTIO_INBOUND_INTERCEPTION_MODE",
+        "ISTIO_INBOUND_PORTS",
+        "ISTIO_LOCAL_EXCLUDE_PORTS",
+        "ISTIO_SERVICE_CIDR",
+        "ISTIO_OUTBOUND_PORTS",
+        "ISTIO_EXCLUDE_INTERFACES",
+        "ISTIO_OUTBOUND_OWNER_GROUPS",
+        "FAIRLEAD_DNS_SERVERS",
+        "CAPTURE_ALL_DNS",
+    ];
+    const VALUES: [&str; 12] = [
+        "",
+        "*",
+        "80",
+        "80,",
+        "1-2",
+        "2-1",
+        "TPROXY",
+        "10.0.0.0/8",
+        "\n",
+        "é",
+        "-j",
+        "true",
+    ];
+    let mut accepted = 0;
+    for number in 0..NAMES.len() * VALUES.len() {
+        let mut command = init();
+        command.args(["--dry-run", "--ipv6", "on"]);
+        // Each name with each value, and often another name with another value beside it.
+        let pairs = [
+            (number, number / NAMES.len()),
+            (number * 7 + 3, number * 5 + 1),
+        ];
+        for (name, value) in &pairs[..1 + number % 2] {
+            command.env(NAMES[name % NAMES.len()], VALUES[value % VALUES.len()]);
+        }
+        let output = command.output().expect("fairlead-init");
+        let told = String::from_utf8_lossy(&output.stderr);
+        match output.status.code() {
+            Some(0) => {
+                accepted += 1;
+                assert!(stdout(&output).contains("\n*nat\n"), "{command:?}");
+            }
+            Some(1) => assert!(told.contains("error: "), "{command:?}: {told}"),
+            _ => panic!("{command:?}: {}: {told}", output.status),
+        }
+    }
+    assert!(accepted > 10, "{accepted} were accepted");
+}
+
+#[test]
 fn faults_and_unknown_flags_exit_with_1() {
     for (arguments, part) in [
         (

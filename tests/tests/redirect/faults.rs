@@ -7,7 +7,10 @@ use fairlead_tests::{
     netns::{Namespace, User},
 };
 
-use crate::pod::{INJECTED, Programs, apply, everything, init, refused};
+use crate::{
+    pod::{INJECTED, Programs, apply, everything, init, refused},
+    states::State,
+};
 
 #[test]
 #[ignore = "needs root"]
@@ -24,6 +27,54 @@ fn wrong_settings_apply_nothing() {
         let told = refused(&pod, init(arguments));
         assert!(told.contains(part), "{told}");
         assert_eq!(everything(&pod), Vec::<String>::new());
+    }
+}
+
+#[test]
+#[ignore = "needs root"]
+fn a_single_wrong_value_applies_nothing() {
+    let pod = Namespace::new();
+    let nothing = State::of(&pod);
+    for (flag, value) in [
+        ("-p", "70000"),
+        ("-z", "0"),
+        ("-z", "15001"),
+        ("-e", "x"),
+        ("-u", "istio"),
+        ("-g", "4294967295"),
+        ("-m", "tproxy"),
+        ("-b", "80,70000"),
+        ("-d", "*"),
+        ("-q", "90-80"),
+        ("-o", "1, 2"),
+        ("-i", "10.0.0.0/33"),
+        ("-i", "10.0.0.0/8\n*nat"),
+        ("-x", "*"),
+        ("-t", "1338"),
+        ("-r", "254"),
+        ("-c", "eth0,a/b"),
+        ("-c", "a!"),
+        ("-k", "vm+"),
+        ("--ipv6", "yes"),
+        ("--dns-server", "dns.example"),
+        ("--istio-outbound-owner-groups", "java"),
+        ("--istio-outbound-owner-groups-exclude", "*"),
+        ("--istio-outbound-ipv4-loopback-cidr", "10.0.0.0/8"),
+        ("--iptables-probe-port", "0"),
+        ("--probe-timeout", "5"),
+        ("--force-iptables-binary", "nftables"),
+        ("--log_output_level", "default:loud"),
+        ("--network-namespace", "/nowhere"),
+    ] {
+        for way in [&[][..], &["--native-nftables"]] {
+            let mut command = init(&[&["--redirect-dns", flag, value], way].concat());
+            if flag != "-m" {
+                command.args(["-m", "TPROXY"]);
+            }
+            let told = refused(&pod, command);
+            assert!(!told.contains("Usage"), "{told}");
+            assert_eq!(State::of(&pod), nothing, "{flag} {value}");
+        }
     }
 }
 

@@ -15,9 +15,10 @@ use std::{
 
 use fairlead_tests::netns::Namespace;
 
+pub(crate) use self::state::State;
 use self::{
     random::Random,
-    state::{FAMILIES, State},
+    state::FAMILIES,
     steps::{CONFIGURATIONS, Run, WAYS, step},
 };
 use crate::pod::apply;

@@ -12,7 +12,7 @@ pub(super) const FAMILIES: [(&str, &str, &str); 2] =
 
 /// Every rule, chain, route and address; each line begins with its family.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub(super) struct State {
+pub(crate) struct State {
     /// What `fairlead-init` answers for, each chain's rules in order.
     pub(super) ours: Vec<String>,
     /// What it must leave alone, in order.
@@ -32,7 +32,7 @@ pub(super) struct Standing {
 
 impl State {
     #[track_caller]
-    pub(super) fn of(pod: &Namespace) -> Self {
+    pub(crate) fn of(pod: &Namespace) -> Self {
         let mut state = Self::default();
         for (family, iptables, ip) in FAMILIES {
             for backend in BACKENDS {

@@ -35,6 +35,7 @@ const DEADLINE: Duration = Duration::from_secs(5);
 const SAME: &[&str] = &[];
 /// Other rules, of ports that nobody uses here.
 const OTHER: &[&str] = &["-d", "15090,15021,15020,9999", "-o", "9998"];
+const TPROXY: &[&str] = &["-m", "TPROXY"];
 const FORCED: &[&str] = &["--force-apply"];
 const RECONCILED: &[&str] = &["--reconcile"];
 
@@ -47,7 +48,7 @@ const NATIVE: &[&str] = &["--native-nftables"];
 fn no_connection_notices_a_run() {
     for way in [NFT, LEGACY, NATIVE] {
         check(
-            &[],
+            SAME,
             &[
                 (SAME, way),
                 (RECONCILED, way),
@@ -62,13 +63,27 @@ fn no_connection_notices_a_run() {
 #[test]
 #[ignore = "needs root"]
 fn no_connection_notices_a_change_of_backend() {
-    check(&[], &CHANGES);
+    check(SAME, &CHANGES);
 }
 
 #[test]
 #[ignore = "needs root"]
 fn no_connection_notices_a_change_of_backend_with_tproxy() {
-    check(&["-m", "TPROXY"], &CHANGES);
+    check(TPROXY, &CHANGES);
+}
+
+#[test]
+#[ignore = "needs root"]
+fn no_connection_notices_a_change_of_mode() {
+    let changes = [
+        (SAME, NFT),
+        (TPROXY, NFT),
+        (SAME, LEGACY),
+        (TPROXY, LEGACY),
+        (SAME, NATIVE),
+        (TPROXY, NATIVE),
+    ];
+    check(SAME, &changes);
 }
 
 /// From each backend to each other one, with the same rules and with others.
@@ -86,7 +101,9 @@ const CHANGES: [(&[&str], &[&str]); 8] = [
 /// Runs one after the other, again and again, under load.
 #[track_caller]
 fn check(mode: &[&'static str], runs: &[(&[&'static str], &[&'static str])]) {
-    let bed = Bed::new(mode.contains(&"TPROXY"));
+    // A transparent socket also takes connections whose destination was changed.
+    let with_tproxy = mode == TPROXY || runs.iter().any(|(change, _)| *change == TPROXY);
+    let bed = Bed::new(with_tproxy);
     let arguments = |index: usize| {
         let (change, way) = runs[index % runs.len()];
         let mut arguments: Vec<&str> = Vec::new();

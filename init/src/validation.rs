@@ -10,8 +10,11 @@
 //! user makes each socket as the one it takes; another one shows what it can, and says what it left
 //! out. Nothing that goes astray gets farther than the node: all packets have a hop limit of 1.
 //!
-//! A connection of the pod to itself never enters the nat table's PREROUTING, so the jump there to
-//! `ISTIO_INBOUND` cannot be shown from inside.
+//! Three kinds of rules cannot be shown from inside:
+//! - what meets arriving connections alone: a connection of the pod to itself never enters the nat
+//!   table's PREROUTING, nor do excluded inbound ports matter to it
+//! - what another rule does as well: the proxy is told by its user and again by its group
+//! - what only tells the proxy's own packets from others, as its conntrack zone for questions does
 
 mod identity;
 mod listeners;

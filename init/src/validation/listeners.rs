@@ -88,11 +88,10 @@ fn places(settings: &Settings, plan: &Plan, net_admin: bool) -> Vec<Place> {
         }
         let asks = probes.any(|probe| matches!(probe.kind, Kind::Question(_)));
         let transparent = net_admin && redirect.mode == Mode::Tproxy;
-        let inbound = match (transparent, family) {
-            (false, _) => loopback(*family),
+        let inbound = match transparent {
+            false => loopback(*family),
             // TPROXY looks for a listener at the interface's first address, whichever that is.
-            (true, Family::Ipv4) => Ipv4Addr::UNSPECIFIED.into(),
-            (true, Family::Ipv6) => Ipv6Addr::UNSPECIFIED.into(),
+            true => unspecified(*family),
         };
         let place = |address, port, transport, transparent| Place {
             address: SocketAddr::new(address, port),
@@ -174,5 +173,13 @@ pub(super) fn loopback(family: Family) -> IpAddr {
     match family {
         Family::Ipv4 => Ipv4Addr::LOCALHOST.into(),
         Family::Ipv6 => Ipv6Addr::LOCALHOST.into(),
+    }
+}
+
+/// Any address of the pod.
+pub(super) fn unspecified(family: Family) -> IpAddr {
+    match family {
+        Family::Ipv4 => Ipv4Addr::UNSPECIFIED.into(),
+        Family::Ipv6 => Ipv6Addr::UNSPECIFIED.into(),
     }
 }

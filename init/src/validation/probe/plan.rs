@@ -16,7 +16,7 @@ use crate::{
     validation::{
         Settings,
         identity::{Credentials, Identity},
-        listeners::loopback,
+        listeners::{loopback, unspecified},
         surroundings::Route,
     },
 };
@@ -104,7 +104,10 @@ pub(in crate::validation) fn plan(
                     kind: Kind::ProxyOutbound,
                     client: proxy(redirect, credentials).ok_or_else(not_the_proxy)?,
                     mark: None,
-                    source: None,
+                    // The kernel takes the ports of bound sockets and those of others from
+                    // different halves (net/ipv4/inet_connection_sock.c): what conntrack keeps of
+                    // this connection does not let a later one of an application go.
+                    source: Some(unspecified(*family)),
                     destination,
                     expected: Expected::Leaves,
                 })

@@ -27,10 +27,7 @@ const AT_ONCE: Duration = Duration::from_millis(300);
 
 /// Of an injected pod.
 fn settings() -> Settings {
-    Settings {
-        timeout: Duration::from_secs(5),
-        ..settings_of(&[&INJECTED[..], &["--ipv6", "on"]].concat())
-    }
+    settings_of(&[&INJECTED[..], &["--ipv6", "on"]].concat())
 }
 
 /// What `fairlead-init` makes of a command line, without name servers of its own.
@@ -46,7 +43,7 @@ fn settings_of(arguments: &[&str]) -> Settings {
             .map(|(family, _)| family)
             .collect(),
         probe_port: 15002,
-        timeout: AT_ONCE,
+        timeout: Duration::from_secs(5),
     }
 }
 
@@ -292,7 +289,6 @@ fn the_probes_follow_what_is_captured() {
     let pod = Pod::bare();
     apply(&pod.pod, &arguments);
     let mut settings = settings_of(&arguments);
-    settings.timeout = Duration::from_secs(5);
     pod.check(
         User::ROOT,
         &settings,

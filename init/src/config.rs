@@ -100,7 +100,7 @@ pub struct Redirect {
     pub excluded_outbound_ports: Vec<Ports>,
     /// Groups whose connections are captured.
     pub owner_groups: Selection<u32>,
-    /// Groups whose connections are left alone.
+    /// Groups whose connections are left alone when those of all others are captured.
     pub excluded_owner_groups: Vec<u32>,
     /// What an application means by localhost.
     pub loopback_cidr: Ipv4Net,

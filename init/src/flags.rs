@@ -10,6 +10,8 @@ use clap::{Parser, builder::BoolishValueParser};
 /// second run changes nothing. Exits with 1 when a setting is wrong or the rules cannot be applied,
 /// and has then changed nothing; with 126 when the validation finds that the redirect does not work.
 ///
+/// `fairlead-init explain --help` tells how to ask what becomes of a packet.
+///
 /// Lists are separated by commas, without spaces. Each flag is also read from the environment
 /// variable beside it; the flag beats the variable.
 #[derive(Debug, Parser)]
@@ -144,7 +146,7 @@ pub struct Flags {
     #[arg(help_heading = OUTBOUND)]
     pub istio_outbound_owner_groups: String,
 
-    /// Groups whose processes' connections are not captured
+    /// Groups whose processes' connections are not captured when all others' are
     #[arg(
         long,
         env,

@@ -114,17 +114,20 @@ fn owned(
     rules
 }
 
-/// The groups whose processes are captured, or not.
+/// The groups whose processes are captured, or, where all are but some, those that are not.
 fn owner_groups(redirect: &Redirect, output: &Writer) -> Vec<Rule> {
-    let mut rules = Vec::new();
-    if let Selection::Only(groups) = &redirect.owner_groups {
-        let others = groups.iter().map(|gid| Match::Gid(Is::Not(*gid)));
-        rules.push(output.rule(Vec::from_iter(others), Verdict::Return));
+    match &redirect.owner_groups {
+        Selection::Only(groups) => {
+            let others = groups.iter().map(|gid| Match::Gid(Is::Not(*gid)));
+            vec![output.rule(Vec::from_iter(others), Verdict::Return)]
+        }
+        Selection::All => {
+            let excluded = redirect.excluded_owner_groups.iter();
+            excluded
+                .map(|gid| output.rule([Match::Gid(Is::Equal(*gid))], Verdict::Return))
+                .collect()
+        }
     }
-    for gid in &redirect.excluded_owner_groups {
-        rules.push(output.rule([Match::Gid(Is::Equal(*gid))], Verdict::Return));
-    }
-    rules
 }
 
 /// Questions to name servers go to the proxy's.

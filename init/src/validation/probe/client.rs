@@ -69,11 +69,10 @@ pub(super) fn is_proxy(redirect: &Redirect, identity: Identity) -> bool {
 }
 
 fn captures_group(redirect: &Redirect, gid: u32) -> bool {
-    let included = match &redirect.owner_groups {
-        Selection::All => true,
+    match &redirect.owner_groups {
+        Selection::All => !redirect.excluded_owner_groups.contains(&gid),
         Selection::Only(groups) => groups.contains(&gid),
-    };
-    included && !redirect.excluded_owner_groups.contains(&gid)
+    }
 }
 
 /// Whether the proxy's connection over loopback is captured. Unless loopback itself is, the rule

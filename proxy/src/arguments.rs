@@ -22,8 +22,10 @@ pub enum Command {
     ///
     /// Reads POD_NAME, POD_NAMESPACE, INSTANCE_IP, SERVICE_ACCOUNT, ISTIO_CPU_LIMIT, ISTIO_META_*,
     /// PROXY_CONFIG (JSON: concurrency, accessLog all|failures|off, accessLogEncoding TEXT|JSON,
-    /// terminationDrainDuration, connectTimeout), EXIT_ON_ZERO_ACTIVE_CONNECTIONS, and the pod's
-    /// labels and annotations in /etc/istio/pod.
+    /// terminationDrainDuration, connectTimeout), EXIT_ON_ZERO_ACTIVE_CONNECTIONS,
+    /// ISTIO_KUBE_APP_PROBERS (JSON: the application's probes by path, such as
+    /// {"/app-health/web/readyz":{"httpGet":{"port":80}}}), and the pod's labels and annotations in
+    /// /etc/istio/pod.
     Sidecar(SidecarArguments),
     /// Wait until the proxy is ready.
     Wait(WaitArguments),
@@ -62,9 +64,12 @@ pub struct Ports {
     /// Admin, 127.0.0.1 alone
     #[arg(long = "admin-port", value_name = "PORT", default_value_t = ports::ADMIN)]
     pub admin: u16,
-    /// Health and metrics for the kubelet and Prometheus, all addresses
+    /// Application probes, health and merged metrics for the kubelet and Prometheus, all addresses
     #[arg(long = "status-port", value_name = "PORT", default_value_t = ports::STATUS)]
     pub status: u16,
+    /// Leave the status port to others
+    #[arg(long = "no-status-port", conflicts_with = "status")]
+    pub no_status: bool,
     /// Readiness of the proxy, all addresses
     #[arg(long = "health-port", value_name = "PORT", default_value_t = ports::HEALTH)]
     pub health: u16,
@@ -90,6 +95,9 @@ impl Ports {
     pub fn collisions(self) -> Vec<(u16, String)> {
         let mut by_port = std::collections::BTreeMap::<u16, Vec<&str>>::new();
         for (purpose, port) in self.named() {
+            if purpose == "status" && self.no_status {
+                continue;
+            }
             by_port.entry(port).or_default().push(purpose);
         }
         by_port

@@ -6,6 +6,7 @@ mod pod_file;
 use std::{collections::BTreeMap, fmt, net::Ipv4Addr, str::FromStr};
 
 use fairlead_api::{
+    app_probes::{self, AppProbe},
     names::{POD_INFO_PATH, env},
     proxy_config::ProxyConfig,
     values::{InterceptionMode, LogLevel},
@@ -41,6 +42,8 @@ pub struct Config {
     pub log_level: LogLevel,
     /// Whether the drain ends with the last connection.
     pub exit_on_zero_connections: bool,
+    /// The application's probes and hooks, by path on the status port.
+    pub app_probes: BTreeMap<String, AppProbe>,
 }
 
 /// What the kubelet writes of the pod's metadata; empty where it does not.
@@ -126,6 +129,10 @@ impl Config {
         let interception_mode = faults.parse(&lookup, env::INTERCEPTION_MODE, "REDIRECT or TPROXY");
         let exit_on_zero_connections =
             faults.parse_or(&lookup, EXIT_ON_ZERO, "true or false", true);
+        let app_probes = match lookup(env::APP_PROBERS).filter(|text| !text.is_empty()) {
+            Some(text) => faults.keep(env::APP_PROBERS, app_probes::parse(&text)),
+            None => BTreeMap::new(),
+        };
         if faults.0.is_empty() {
             Ok(Self {
                 node,
@@ -135,6 +142,7 @@ impl Config {
                 interception_mode,
                 log_level: arguments.log_level,
                 exit_on_zero_connections,
+                app_probes,
             })
         } else {
             Err(ConfigError(faults.0))

@@ -117,6 +117,8 @@ impl Cause {
     }
 }
 
+impl std::error::Error for ConnectError {}
+
 impl ConnectError {
     /// Whether the upstream did not answer in time.
     pub fn is_time_out(&self) -> bool {

@@ -12,6 +12,7 @@ use axum::{
 
 use crate::{
     admin::{Admin, stats},
+    application::probe,
     destination::canonical,
     inbound,
     lifecycle::Stop,
@@ -32,11 +33,13 @@ pub fn metrics(admin: Arc<Admin>) -> Router {
         .with_state(admin)
 }
 
-/// 15020: both, and what only the pod itself may ask.
+/// 15020: both, the application's probes and hooks, and what only the pod itself may ask.
 pub fn status(admin: Arc<Admin>) -> Router {
     Router::new()
         .route("/quitquitquit", post(quit))
         .route("/drain", post(drain))
+        .route("/app-health/{*probe}", get(probe::answer))
+        .route("/app-lifecycle/{*hook}", get(probe::answer))
         .with_state(admin.clone())
         .merge(health(admin.clone()))
         .merge(metrics(admin))

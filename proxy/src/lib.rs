@@ -13,10 +13,12 @@
 //! 5. The [`ending`] is the one source of log, [`access_log`] and [`statistics`].
 //!
 //! Around it: [`sidecar`] starts, drains and ends the process; [`admin`] and [`health`] answer
-//! operators, the kubelet and Prometheus from [`metrics`]; [`client`] asks them.
+//! operators, the kubelet and Prometheus from [`metrics`]; [`client`] asks them. On behalf of the
+//! kubelet and of Prometheus the status port also asks the [`application`].
 
 pub mod access_log;
 pub mod admin;
+pub mod application;
 pub mod arguments;
 pub mod client;
 pub mod config;

@@ -117,6 +117,27 @@ fn inbound_connections_come_as_the_pod_says() {
 
 const MODE: &str = "ISTIO_META_INTERCEPTION_MODE";
 
+const PROBES: &str = "ISTIO_KUBE_APP_PROBERS";
+
+#[test]
+fn the_pod_tells_what_the_application_is_asked() {
+    let probes = r#"{"/app-health/web/readyz":{"tcpSocket":{"port":80}}}"#;
+    let config = read(&[(PROBES, probes)], &[], &PodFiles::default()).unwrap();
+    assert_eq!(config.app_probes.len(), 1);
+    let config = read(&[(PROBES, "")], &[], &PodFiles::default()).unwrap();
+    assert!(config.app_probes.is_empty());
+}
+
+#[test]
+fn the_status_port_may_move_or_be_left_out() {
+    let ports = |arguments: &[&str]| read(&[], arguments, &PodFiles::default()).map(|c| c.ports);
+    let moved = ports(&["--status-port", "16020"]).unwrap();
+    assert_eq!((moved.status, moved.no_status), (16020, false));
+    let none = ports(&["--no-status-port", "--metrics-port", "15020"]).unwrap();
+    assert!(none.no_status);
+    assert!(ports(&["--metrics-port", "15020"]).is_err());
+}
+
 #[test]
 fn every_fault_is_told_at_once() {
     let files = PodFiles {
@@ -129,6 +150,7 @@ fn every_fault_is_told_at_once() {
         ("INSTANCE_IP", "pod"),
         ("EXIT_ON_ZERO_ACTIVE_CONNECTIONS", "maybe"),
         (MODE, "NONE"),
+        (PROBES, r#"{"/app-health/web/readyz":{}}"#),
     ];
     let arguments = ["--inbound-port", "15001", "--health-port", "15001"];
     let error = read(&environment, &arguments, &files)
@@ -142,6 +164,7 @@ fn every_fault_is_told_at_once() {
         "/etc/istio/pod/labels: 'app=cart' is wrong",
         "EXIT_ON_ZERO_ACTIVE_CONNECTIONS: 'maybe' is wrong: true or false is accepted",
         "ISTIO_META_INTERCEPTION_MODE: 'NONE' is wrong: REDIRECT or TPROXY is accepted",
+        "ISTIO_KUBE_APP_PROBERS: exactly one of httpGet, tcpSocket and grpc is accepted",
     ] {
         assert!(error.contains(words), "{words} is not in {error}");
     }

@@ -50,7 +50,11 @@ impl Sockets {
         Ok(Self {
             captured,
             admin: vec![admin],
-            status: open("status", &mut ports.status)?,
+            status: if ports.no_status {
+                Vec::new()
+            } else {
+                open("status", &mut ports.status)?
+            },
             health: open("health", &mut ports.health)?,
             metrics: open("metrics", &mut ports.metrics)?,
             ports,

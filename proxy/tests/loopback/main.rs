@@ -5,6 +5,8 @@
     reason = "a test ends by panicking, in its helpers too"
 )]
 
+mod application;
 mod data_path;
+mod probes;
 mod rig;
 mod sidecar;

@@ -25,8 +25,8 @@ use hyper::{Method, StatusCode};
 use crate::rig::{DEADLINE, Leads, Lines, accept, connect, expect, expect_reset, until, upstream};
 
 /// A sidecar in a thread of its own, on free ports.
-struct Running {
-    ports: Ports,
+pub(crate) struct Running {
+    pub(crate) ports: Ports,
     lines: Lines,
     thread: JoinHandle<()>,
 }
@@ -36,11 +36,12 @@ const FREE: Ports = Ports {
     inbound: 0,
     admin: 0,
     status: 0,
+    no_status: false,
     health: 0,
     metrics: 0,
 };
 
-fn config(drain: Duration) -> Config {
+pub(crate) fn config(drain: Duration) -> Config {
     Config {
         node: Node {
             name: "cart-1".to_owned(),
@@ -62,6 +63,7 @@ fn config(drain: Duration) -> Config {
         interception_mode: InterceptionMode::Redirect,
         log_level: LogLevel::Info,
         exit_on_zero_connections: true,
+        app_probes: BTreeMap::new(),
     }
 }
 
@@ -73,7 +75,7 @@ fn block_on<T>(future: impl Future<Output = T>) -> T {
         .block_on(future)
 }
 
-fn start(config: Config, upstream: SocketAddr) -> Running {
+pub(crate) fn start(config: Config, upstream: SocketAddr) -> Running {
     let (tell, told) = std::sync::mpsc::channel();
     let lines = Lines::default();
     let output = lines.clone();
@@ -95,6 +97,12 @@ fn start(config: Config, upstream: SocketAddr) -> Running {
 impl Running {
     fn outbound(&self) -> SocketAddr {
         (Ipv4Addr::LOCALHOST, self.ports.outbound).into()
+    }
+
+    /// Ends it at once.
+    pub(crate) fn end(self) {
+        ask(Method::POST, "/quitquitquit", self.ports.admin);
+        self.thread.join().unwrap();
     }
 }
 
@@ -245,6 +253,7 @@ fn the_admin_port_answers_as_envoys() {
         metrics,
         outbound,
         inbound,
+        ..
     } = running.ports;
     let (code, help) = get("/help", admin);
     assert_eq!(code, StatusCode::OK);

@@ -2,6 +2,7 @@
 
 mod faults;
 mod read;
+mod values;
 
 use std::{fmt, net::IpAddr, path::PathBuf, time::Duration};
 

@@ -2,7 +2,7 @@
 
 use std::{fs, io, process::Command};
 
-use super::{ApplyError, run::Programs};
+use super::{ApplyError, native::Native, run::Programs};
 use crate::{
     Backend,
     capability::{self, Capability},
@@ -10,6 +10,40 @@ use crate::{
     netlink,
     rules::{Family, Table},
 };
+
+/// What stood in every backend before the run.
+pub(super) struct Before {
+    pub(super) native: Native,
+    pub(super) families: [Survey; 2],
+}
+
+impl Before {
+    pub(super) fn read(programs: Programs<'_>) -> Result<Self, ApplyError> {
+        Ok(Self {
+            native: Native::read(programs)?,
+            families: [
+                Survey::read(Family::Ipv4, programs)?,
+                Survey::read(Family::Ipv6, programs)?,
+            ],
+        })
+    }
+
+    pub(super) fn refuse_other_mesh(&self) -> Result<(), ApplyError> {
+        let installed = self.families.iter().flat_map(|s| [&s.nft, &s.legacy]);
+        match installed.into_iter().any(|i| i.other_mesh) {
+            true => Err(ApplyError::OtherMesh),
+            false => Ok(()),
+        }
+    }
+
+    pub(super) fn of(&self, family: Family) -> &Survey {
+        let [ipv4, ipv6] = &self.families;
+        match family {
+            Family::Ipv4 => ipv4,
+            Family::Ipv6 => ipv6,
+        }
+    }
+}
 
 /// What stands in the tables of iptables of one family.
 #[derive(Debug)]

@@ -1,21 +1,22 @@
 //! Flags → settings.
 
-use std::{fmt, net::IpAddr, path::PathBuf, time::Duration};
+use std::{fmt, net::IpAddr, path::PathBuf};
 
 use fairlead_api::{
     ports,
-    values::{self, Selection},
+    values::{parse_cidrs, parse_selection},
 };
-use ipnet::{IpNet, Ipv4Net};
 
 use super::{
     Action, Backend, Config, Faults, Ipv6, Mode, NameServers, PolicyRoute, Redirect, Validation,
-    Verbosity, faults::Fault,
+    Verbosity,
+    faults::Fault,
+    values::{
+        backend, distinct, duration, groups, ids, interfaces, ipv6, loopback_cidr, mark, mode,
+        networks, port, port_ranges, routing_table, selection, verbosity,
+    },
 };
-use crate::{
-    Flags,
-    rules::{Ports, SELF_CALL_MARK},
-};
+use crate::Flags;
 
 impl Config {
     /// Reads the flags.
@@ -182,16 +183,16 @@ fn redirect(faults: &mut Vec<Fault>, flags: &Flags) -> Redirect {
         faults,
         "istio-inbound-ports",
         &flags.istio_inbound_ports,
-        |text| values::parse_selection(text, port_ranges),
+        |text| parse_selection(text, port_ranges),
     );
     let outbound_cidrs = read(faults, INCLUDED_CIDRS, &flags.istio_service_cidr, |text| {
-        values::parse_selection(text, values::parse_cidrs)
+        parse_selection(text, parse_cidrs)
     });
     let excluded_outbound_cidrs = read(
         faults,
         EXCLUDED_CIDRS,
         &flags.istio_service_exclude_cidr,
-        values::parse_cidrs,
+        parse_cidrs,
     );
     let groups = read(
         faults,
@@ -251,7 +252,6 @@ fn redirect(faults: &mut Vec<Fault>, flags: &Flags) -> Redirect {
 /// The proxy's user where none is given: the one that Istio's images have, too.
 const DEFAULT_PROXY_ID: u32 = 1337;
 const PROBE_PORT: u16 = 15002;
-const MOST_GROUPS: usize = 64;
 const INBOUND_PORT: &str = "inbound-capture-port";
 const TUNNEL_PORT: &str = "inbound-tunnel-port";
 const INCLUDED_CIDRS: &str = "istio-service-cidr";
@@ -332,172 +332,4 @@ fn refuse_ipv6_cidrs(faults: &mut Vec<Fault>, flags: &Flags, redirect: &Redirect
             });
         }
     }
-}
-
-fn port(text: &str, default: u16) -> Result<u16, &'static str> {
-    match text.parse() {
-        _ if text.is_empty() => Ok(default),
-        Ok(0) | Err(_) => Err("a port from 1 to 65535 is accepted"),
-        Ok(port) => Ok(port),
-    }
-}
-
-fn ids(text: &str) -> Result<Vec<u32>, &'static str> {
-    // The highest number stands for "no user" in the kernel's calls.
-    let id = |word: &str| word.parse().ok().filter(|id| *id < u32::MAX);
-    let words = text.split(',').filter(|word| !word.is_empty());
-    words
-        .map(id)
-        .collect::<Option<Vec<u32>>>()
-        .map(distinct)
-        .ok_or("a comma list of numeric ids without spaces is accepted")
-}
-
-fn mode(text: &str) -> Result<Mode, &'static str> {
-    match text {
-        "" | "REDIRECT" => Ok(Mode::Redirect),
-        "TPROXY" => Ok(Mode::Tproxy),
-        _ => Err("REDIRECT or TPROXY is accepted"),
-    }
-}
-
-/// Our own mark of self-calls would be taken for it.
-fn mark(text: &str) -> Result<u32, String> {
-    match text.parse() {
-        _ if text.is_empty() => Ok(1337),
-        Ok(mark) if mark != 0 && mark != SELF_CALL_MARK => Ok(mark),
-        _ => Err(format!(
-            "a number from 1 to 4294967295 other than {SELF_CALL_MARK} is accepted"
-        )),
-    }
-}
-
-/// The kernel's own tables are 253 to 255, and 0 is none.
-fn routing_table(text: &str) -> Result<u32, &'static str> {
-    match text.parse() {
-        _ if text.is_empty() => Ok(133),
-        Ok(0 | 253..=255) | Err(_) => {
-            Err("a number from 1 to 4294967295 other than 253, 254 and 255 is accepted")
-        }
-        Ok(table) => Ok(table),
-    }
-}
-
-fn port_ranges(text: &str) -> Result<Vec<Ports>, values::ValueError> {
-    values::parse_list(
-        text,
-        "ports from 1 to 65535 and ranges such as 8000-8010",
-        |item| {
-            let (first, last) = item.split_once(['-', ':']).unwrap_or((item, item));
-            let number = |text: &str| text.parse().ok().filter(|port| *port > 0);
-            let ports = Ports {
-                first: number(first)?,
-                last: number(last)?,
-            };
-            (ports.first <= ports.last).then_some(ports)
-        },
-    )
-}
-
-fn groups(text: &str) -> Result<Selection<u32>, String> {
-    if text == "*" {
-        return Ok(Selection::All);
-    }
-    match ids(text) {
-        Ok(groups) if groups.len() <= MOST_GROUPS => Ok(Selection::Only(groups)),
-        Ok(groups) => Err(format!(
-            "at most {MOST_GROUPS} groups are accepted, not {}",
-            groups.len()
-        )),
-        Err(reason) => Err(format!("{reason}; or * for all")),
-    }
-}
-
-fn loopback_cidr(text: &str) -> Result<Ipv4Net, &'static str> {
-    let localhost = Ipv4Net::from(std::net::Ipv4Addr::LOCALHOST);
-    match text.parse::<Ipv4Net>() {
-        _ if text.is_empty() => Ok(localhost),
-        Ok(cidr) if cidr.addr().is_loopback() && cidr.prefix_len() >= 8 => Ok(cidr.trunc()),
-        _ => Err("an IPv4 CIDR within 127.0.0.0/8 is accepted"),
-    }
-}
-
-/// Names as the kernel allows them (`dev_valid_name`); iptables would take a + at the end for any rest.
-fn interfaces(text: &str) -> Result<Vec<String>, values::ValueError> {
-    values::parse_list(text, "interface names of at most 15 characters", |item| {
-        let valid = item.len() <= 15
-            && item
-                .bytes()
-                .all(|byte| byte.is_ascii_graphic() && !b"/:\"\\'+*!".contains(&byte))
-            && !item.starts_with('-')
-            && !matches!(item, "." | "..");
-        valid.then(|| item.to_owned())
-    })
-}
-
-fn duration(text: &str) -> Result<Duration, &'static str> {
-    match humantime::parse_duration(text) {
-        _ if text.is_empty() => Ok(Duration::from_secs(5)),
-        Ok(duration) if !duration.is_zero() => Ok(duration),
-        _ => Err("a duration such as 5s or 500ms is accepted"),
-    }
-}
-
-fn ipv6(text: &str) -> Result<Ipv6, &'static str> {
-    match text {
-        "" | "auto" => Ok(Ipv6::Auto),
-        "on" => Ok(Ipv6::On),
-        "off" => Ok(Ipv6::Off),
-        _ => Err("auto, on or off is accepted"),
-    }
-}
-
-fn backend(text: &str) -> Result<Option<Backend>, &'static str> {
-    match text {
-        "" => Ok(None),
-        "legacy" => Ok(Some(Backend::Legacy)),
-        "nft" => Ok(Some(Backend::Nft)),
-        _ => Err("legacy or nft is accepted"),
-    }
-}
-
-/// Reads `[scope:]level` pairs as Istio's programs take them; this one has a single scope.
-fn verbosity(text: &str) -> Result<Verbosity, &'static str> {
-    let mut verbosity = Verbosity::Info;
-    for pair in text.split(',').filter(|pair| !pair.is_empty()) {
-        let (scope, level) = pair.split_once(':').unwrap_or(("default", pair));
-        let level = match level {
-            "none" | "fatal" | "error" => Verbosity::Quiet,
-            "warn" | "info" => Verbosity::Info,
-            "debug" => Verbosity::Debug,
-            _ => return Err("levels none, fatal, error, warn, info and debug are accepted"),
-        };
-        if matches!(scope, "default" | "all") {
-            verbosity = level;
-        }
-    }
-    Ok(verbosity)
-}
-
-fn selection<T>(read: Option<Selection<T>>, tidy: fn(Vec<T>) -> Vec<T>) -> Selection<T> {
-    match read {
-        Some(Selection::Only(items)) => Selection::Only(tidy(items)),
-        Some(Selection::All) | None => Selection::All,
-    }
-}
-
-/// CIDRs as the kernel keeps them: without host bits.
-fn networks(cidrs: Vec<IpNet>) -> Vec<IpNet> {
-    distinct(cidrs.into_iter().map(|cidr| cidr.trunc()).collect())
-}
-
-/// Drops repetitions, which would only cost a rule each.
-fn distinct<T: PartialEq>(items: Vec<T>) -> Vec<T> {
-    let mut distinct = Vec::with_capacity(items.len());
-    for item in items {
-        if !distinct.contains(&item) {
-            distinct.push(item);
-        }
-    }
-    distinct
 }

@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, fmt};
 use ipnet::IpNet;
 
 use crate::values::{
-    ImageReference, InterceptionMode, LogLevel, Quantity, Selection, ValueError, parse_cidrs,
-    parse_ports, parse_selection,
+    ImageReference, InterceptionMode, LogLevel, Quantity, Selection, ValueError, parse_bool,
+    parse_cidrs, parse_ports, parse_selection, parse_status_port,
 };
 
 /// `-m`: how inbound connections come to the proxy.
@@ -35,6 +35,10 @@ pub const PROXY_MEMORY_LIMIT: &str = "sidecar.istio.io/proxyMemoryLimit";
 pub const PROXY_IMAGE: &str = "sidecar.istio.io/proxyImage";
 /// The sidecar's log level.
 pub const LOG_LEVEL: &str = "sidecar.istio.io/logLevel";
+/// Where the proxy answers the kubelet and Prometheus; 0: nowhere.
+pub const STATUS_PORT: &str = "status.sidecar.istio.io/port";
+/// Whether the kubelet asks the proxy in the application's place.
+pub const REWRITE_PROBES: &str = "sidecar.istio.io/rewriteAppHTTPProbers";
 
 /// What a pod asks for in its annotations; absent means the mesh's default.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -65,6 +69,10 @@ pub struct PodSettings {
     pub image: Option<ImageReference>,
     /// [`LOG_LEVEL`]
     pub log_level: Option<LogLevel>,
+    /// [`STATUS_PORT`]
+    pub status_port: Option<u16>,
+    /// [`REWRITE_PROBES`]
+    pub rewrite_probes: Option<bool>,
 }
 
 impl PodSettings {
@@ -95,6 +103,8 @@ impl PodSettings {
             memory_limit: reader.read(PROXY_MEMORY_LIMIT, str::parse),
             image: reader.read(PROXY_IMAGE, str::parse),
             log_level: reader.read(LOG_LEVEL, str::parse),
+            status_port: reader.read(STATUS_PORT, parse_status_port),
+            rewrite_probes: reader.read(REWRITE_PROBES, parse_bool),
         };
         if reader.faults.is_empty() {
             Ok(settings)
@@ -226,9 +236,11 @@ mod tests {
             (EXCLUDE_INBOUND_PORTS, "70000"),
             (PROXY_MEMORY, "lots"),
             (EXCLUDE_OUTBOUND_IP_RANGES, "10.0.0.0/33"),
+            (STATUS_PORT, "15021"),
+            (REWRITE_PROBES, "yes"),
         ])
         .unwrap_err();
-        assert_eq!(faults.0.len(), 4);
+        assert_eq!(faults.0.len(), 6);
         let text = faults.to_string();
         for part in [
             "'NONE'",
@@ -238,6 +250,8 @@ mod tests {
             "'lots'",
             "64Mi",
             "/33",
+            "or 0 for none",
+            "'yes'",
         ] {
             assert!(text.contains(part), "{part} in {text}");
         }

@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::app_probes::Scheme;
+use crate::app_probes::{Scheme, variable};
 
 /// The path of the merged metrics on the status port.
 pub const MERGED_PATH: &str = "/stats/prometheus";
@@ -44,7 +44,7 @@ impl AppMetrics {
 
     /// Writes what [`Self::parse`] reads.
     pub fn text(&self) -> String {
-        serde_json::to_string(self).expect("text has a JSON form")
+        variable(&serde_json::to_string(self).expect("text has a JSON form"))
     }
 }
 

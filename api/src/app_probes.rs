@@ -180,7 +180,13 @@ pub fn parse(text: &str) -> Result<BTreeMap<String, AppProbe>, String> {
 
 /// Writes what [`parse`] reads.
 pub fn text(probes: &BTreeMap<String, AppProbe>) -> String {
-    serde_json::to_string(probes).expect("text and numbers have a JSON form")
+    variable(&serde_json::to_string(probes).expect("text and numbers have a JSON form"))
+}
+
+/// JSON as the value of an environment variable: Kubernetes would expand a `$(NAME)`, so dollars are
+/// written as JSON may write any character.
+pub(crate) fn variable(json: &str) -> String {
+    json.replace('$', r"\u0024")
 }
 
 #[derive(Deserialize, Serialize)]
@@ -273,6 +279,15 @@ mod tests {
             panic!("{probes:?}");
         };
         assert_eq!((http.port, http.scheme), (80, Scheme::Https));
+    }
+
+    #[test]
+    fn nothing_in_it_is_expanded_by_kubernetes() {
+        let json = r#"{"/app-health/a/livez":{"httpGet":{"port":80,"path":"/$(HOME)"}}}"#;
+        let probes = parse(json).unwrap();
+        let text = text(&probes);
+        assert!(!text.contains('$'), "{text}");
+        assert_eq!(parse(&text), Ok(probes));
     }
 
     #[test]

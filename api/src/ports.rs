@@ -18,9 +18,23 @@ pub const HEALTH: u16 = 15021;
 pub const DNS: u16 = 15053;
 /// Proxy metrics, `/stats/prometheus`.
 pub const PROXY_METRICS: u16 = 15090;
+/// Istio's debugging interface, of which no part of the mesh makes use.
+pub const DEBUG: u16 = 15004;
 /// The webhook container's HTTPS port: one that private clusters let the API server reach.
 pub const WEBHOOK: u16 = 10250;
 
 /// Ports of the proxy itself that inbound traffic reaches without capture, in the order that the
-/// redirect lists them.
+/// redirect lists them; a pod may move the last, the status port.
 pub const UNCAPTURED_INBOUND: [u16; 3] = [PROXY_METRICS, HEALTH, STATUS];
+
+/// Ports that are the mesh's in every pod; the status port, which a pod may move, is not among them.
+pub const RESERVED: [u16; 8] = [
+    ADMIN,
+    OUTBOUND,
+    DEBUG,
+    INBOUND,
+    TUNNEL,
+    HEALTH,
+    DNS,
+    PROXY_METRICS,
+];

@@ -6,6 +6,8 @@ use std::{fmt, str::FromStr};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+use crate::ports;
+
 /// Why a text is not a value of its kind: a sentence that says what is accepted.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("{0}")]
@@ -44,6 +46,32 @@ pub fn parse_ports(text: &str) -> Result<Vec<u16>, ValueError> {
         Ok(0) | Err(_) => None,
         Ok(port) => Some(port),
     })
+}
+
+/// Reads the port on which the proxy answers the kubelet and Prometheus; 0 means none.
+///
+/// # Errors
+/// It is no port, or one that the proxy has for something else.
+pub fn parse_status_port(text: &str) -> Result<u16, ValueError> {
+    match text.parse() {
+        Ok(port) if !ports::RESERVED.contains(&port) => Ok(port),
+        _ => Err(ValueError(format!(
+            "a port from 1 to 65535 that the mesh does not take ({}) is accepted, or 0 for none",
+            join(&ports::RESERVED)
+        ))),
+    }
+}
+
+/// Reads what Istio takes for true and false.
+///
+/// # Errors
+/// It is neither.
+pub fn parse_bool(text: &str) -> Result<bool, ValueError> {
+    match text {
+        "true" | "True" | "TRUE" | "t" | "T" | "1" => Ok(true),
+        "false" | "False" | "FALSE" | "f" | "F" | "0" => Ok(false),
+        _ => Err(ValueError("true or false is accepted".to_owned())),
+    }
 }
 
 /// Reads a comma list of CIDRs such as `10.0.0.0/8` or `fd00::/64`; an address alone is not one.
@@ -335,6 +363,27 @@ mod tests {
         check_ports("0", Err("'0' is wrong"));
         check_ports("80, 443", Err("' 443' is wrong"));
         check_ports("-1", Err("'-1' is wrong"));
+    }
+
+    #[test]
+    fn a_status_port_is_one_that_is_free_or_none() {
+        for (text, port) in [("0", 0), ("15020", 15020), ("8888", 8888)] {
+            assert_eq!(parse_status_port(text), Ok(port));
+        }
+        for text in ["", "-1", "65536", "http", "15021", "15090", "15000"] {
+            let error = parse_status_port(text).unwrap_err().to_string();
+            assert!(error.contains("or 0 for none"), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn truth_has_gos_spellings() {
+        for (text, value) in [("true", true), ("1", true), ("F", false), ("FALSE", false)] {
+            assert_eq!(parse_bool(text), Ok(value));
+        }
+        for text in ["", "yes", "tRUE", " true"] {
+            assert!(parse_bool(text).is_err(), "{text}");
+        }
     }
 
     #[test]

@@ -8,6 +8,7 @@
 //! - [`status`]: the annotation that lists what was injected
 //! - [`workload`]: who owns the pod
 //! - [`init`], [`sidecar`]: the two containers
+//! - [`probes`]: the application's probes and hooks, which the proxy asks in the kubelet's place
 //! - [`metadata`]: labels and annotations
 //! - [`merge`]: wanted fields over existing ones
 
@@ -15,6 +16,7 @@ mod check;
 mod init;
 mod merge;
 mod metadata;
+mod probes;
 mod sidecar;
 mod status;
 mod workload;
@@ -27,7 +29,7 @@ use fairlead_api::{
 use serde_json::{Map, Value, json};
 
 pub use self::check::{Fault, Refusal};
-use self::{status::Status, workload::Workload};
+use self::{probes::Probes, status::Status, workload::Workload};
 use crate::{pod, settings::Settings};
 
 /// An injected pod.
@@ -52,20 +54,20 @@ pub fn inject(
     let check::Checked {
         previous,
         wishes,
+        native,
+        status_port,
+        probes,
         warnings,
-    } = check::check(pod)?;
+    } = check::check(pod, settings, native)?;
     let workload = Workload::of(pod, namespace);
-    let native = match previous.place(pod, PROXY_CONTAINER) {
-        // An earlier injection's container stays where it is: moving it would take it away.
-        Some(field) => field == INIT_CONTAINERS,
-        None => native,
-    };
     let plan = Plan {
         settings,
         wishes: &wishes,
         workload: &workload,
         app_containers: app_containers(pod, &previous),
         native,
+        status_port,
+        probes: &probes,
     };
 
     let mut injected = pod.clone();
@@ -82,6 +84,7 @@ pub fn inject(
         let secret = json!({ "name": name });
         place(spec, "imagePullSecrets", usize::MAX, secret);
     }
+    probes.apply(&mut injected);
     metadata::write(&mut injected, &plan, &status(&plan));
     Ok(Injected {
         pod: injected,
@@ -99,6 +102,8 @@ struct Plan<'a> {
     workload: &'a Workload,
     app_containers: Vec<&'a str>,
     native: bool,
+    status_port: Option<u16>,
+    probes: &'a Probes,
 }
 
 impl Plan<'_> {

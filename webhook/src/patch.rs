@@ -1,7 +1,7 @@
 //! JSON Patch from a pod to the injected pod.
 //!
-//! Injection adds and never takes away, so one kind of operation is enough: `add`, which also
-//! replaces the value of a member that exists. Elements that are new in a list are inserted where
+//! Injection adds, and puts a few things in the place of others, so one kind of operation is enough:
+//! `add`, which also replaces the value of a member that exists. Elements that are new in a list are inserted where
 //! they belong and the others are not mentioned, so that what another webhook does to those in the
 //! meantime is not undone.
 
@@ -10,7 +10,7 @@ use serde_json::Value;
 
 /// The operations that turn `from` into `to`.
 ///
-/// `to` has everything that `from` has; a member that only `from` has stays.
+/// An object that loses a member is replaced whole, as is a list that loses an element.
 pub fn additions(from: &Value, to: &Value) -> Patch {
     let mut operations = Vec::new();
     add(&mut operations, &mut PointerBuf::new(), from, to);
@@ -19,7 +19,7 @@ pub fn additions(from: &Value, to: &Value) -> Patch {
 
 fn add(operations: &mut Vec<PatchOperation>, path: &mut PointerBuf, from: &Value, to: &Value) {
     match (from, to) {
-        (Value::Object(from), Value::Object(to)) => {
+        (Value::Object(from), Value::Object(to)) if from.keys().all(|m| to.contains_key(m)) => {
             for (member, value) in to {
                 path.push_back(member.as_str());
                 match from.get(member) {
@@ -97,6 +97,13 @@ mod tests {
         let from = json!({ "metadata": { "name": "a" } });
         let to = json!({ "metadata": { "name": "a", "labels": { "b": "c" } } });
         check(&from, &to, &["/metadata/labels"]);
+    }
+
+    #[test]
+    fn an_object_that_loses_a_member_is_replaced() {
+        let from = json!({ "a": { "probe": { "tcpSocket": { "port": 1 }, "periodSeconds": 3 } } });
+        let to = json!({ "a": { "probe": { "httpGet": { "port": 2 }, "periodSeconds": 3 } } });
+        check(&from, &to, &["/a/probe"]);
     }
 
     #[test]

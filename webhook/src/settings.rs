@@ -46,6 +46,8 @@ pub struct Settings {
     pub interception_mode: InterceptionMode,
     /// Whether the redirect is programmed with nftables instead of iptables.
     pub native_nftables: bool,
+    /// Whether the kubelet asks the proxy in the application's place.
+    pub rewrite_app_http_probe: bool,
     /// Which traffic is captured.
     pub traffic: Traffic,
     /// The cluster's DNS domain.

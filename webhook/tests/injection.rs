@@ -7,6 +7,8 @@
 
 #[path = "injection/defaults.rs"]
 mod defaults;
+#[path = "injection/probes.rs"]
+mod probes;
 
 use std::{fs, path::PathBuf};
 

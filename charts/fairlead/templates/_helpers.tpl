@@ -3,6 +3,23 @@
 {{- with .Values.revision }}-{{ . }}{{ end -}}
 {{- end -}}
 
+{{/* Values of istio.io/rev that mean this installation, as a JSON list. */}}
+{{- define "fairlead.revisions" -}}
+{{- $revision := .Values.revision | default "default" -}}
+{{- if eq .Values.revision "default" -}}
+{{- fail "revision: leave it empty for the default revision; to make a named one the default, add the tag: revisionTags: [default]" -}}
+{{- end -}}
+{{- if has $revision .Values.revisionTags -}}
+{{- fail (printf "revisionTags: %s is what this revision is called already; remove it" $revision) -}}
+{{- end -}}
+{{- concat (list $revision) .Values.revisionTags | toJson -}}
+{{- end -}}
+
+{{/* Whether istio-injection=enabled means this installation: "true" or empty. */}}
+{{- define "fairlead.isDefault" -}}
+{{- if has "default" (include "fairlead.revisions" . | fromJsonArray) }}true{{ end -}}
+{{- end -}}
+
 {{- define "fairlead.webhook" -}}
 fairlead-webhook{{ include "fairlead.suffix" . }}
 {{- end -}}

@@ -3,19 +3,24 @@
 use std::fmt;
 
 use fairlead_api::{
-    annotations::{self, PodSettings},
+    annotations::{self, PodSettings, REWRITE_PROBES, STATUS_PORT},
     names::{INIT_CONTAINER, INJECT, POD_INFO_VOLUME, PROXY_CONTAINER, PROXY_ID, STATUS},
     ports,
 };
 use serde_json::Value;
 
-use super::{CONTAINERS, INIT_CONTAINERS, Status};
-use crate::pod;
+use super::{CONTAINERS, INIT_CONTAINERS, Status, probes::Probes};
+use crate::{pod, settings::Settings};
 
 /// What a pod that is not refused asks for.
 pub(super) struct Checked {
     pub(super) previous: Status,
     pub(super) wishes: PodSettings,
+    /// Whether the proxy is a restartable init container.
+    pub(super) native: bool,
+    /// Where the proxy answers the kubelet and Prometheus.
+    pub(super) status_port: Option<u16>,
+    pub(super) probes: Probes,
     pub(super) warnings: Vec<String>,
 }
 
@@ -76,10 +81,29 @@ pub enum Fault {
         /// `runAsUser` or `runAsGroup`.
         field: &'static str,
     },
+    /// A probe or hook that the proxy cannot take over.
+    #[error("container '{container}': {probe} {reason}")]
+    Probe {
+        /// The application's container.
+        container: String,
+        /// Such as `readinessProbe`.
+        probe: String,
+        /// What is wrong, and what to do.
+        reason: String,
+    },
+    /// An annotation asks for what the status port does, and another takes the port away.
+    #[error(
+        "annotation '{key}' is true, which needs the status port, and '{STATUS_PORT}' is 0, which \
+         takes it away; remove one of them"
+    )]
+    NoStatusPort {
+        /// The annotation.
+        key: &'static str,
+    },
 }
 
-/// Looks at a pod as a whole.
-pub(super) fn check(pod: &Value) -> Result<Checked, Refusal> {
+/// Looks at a pod as a whole; `native` asks for the proxy as a restartable init container.
+pub(super) fn check(pod: &Value, settings: &Settings, native: bool) -> Result<Checked, Refusal> {
     let mut faults = shape(pod);
     if !faults.is_empty() {
         return Err(Refusal(faults));
@@ -103,13 +127,38 @@ pub(super) fn check(pod: &Value) -> Result<Checked, Refusal> {
         }
     };
     faults.extend(identities(pod, &previous));
+    let native = match previous.place(pod, PROXY_CONTAINER) {
+        // An earlier injection's container stays where it is: moving it would take it away.
+        Some(field) => field == INIT_CONTAINERS,
+        None => native,
+    };
+    let status_port = match wishes.status_port {
+        None => Some(ports::STATUS),
+        Some(0) => None,
+        Some(port) => Some(port),
+    };
+    let mut warnings = reserved_ports(pod, &previous, status_port);
+    let rewrites = wishes.rewrite_probes;
+    let probes = match status_port {
+        Some(port) if rewrites.unwrap_or(settings.rewrite_app_http_probe) => {
+            Probes::of(pod, &previous, native, port, &mut faults, &mut warnings)
+        }
+        _ => Probes::default(),
+    };
+    if status_port.is_none() && rewrites == Some(true) {
+        let key = REWRITE_PROBES;
+        faults.push(Fault::NoStatusPort { key });
+    }
     if !faults.is_empty() {
         return Err(Refusal(faults));
     }
     Ok(Checked {
-        warnings: reserved_ports(pod, &previous),
         previous,
         wishes,
+        native,
+        status_port,
+        probes,
+        warnings,
     })
 }
 
@@ -188,15 +237,20 @@ fn identities(pod: &Value, previous: &Status) -> Vec<Fault> {
     faults
 }
 
-fn reserved_ports(pod: &Value, previous: &Status) -> Vec<String> {
-    const RESERVED: [u16; 6] = [
+fn reserved_ports(pod: &Value, previous: &Status, status_port: Option<u16>) -> Vec<String> {
+    const TAKEN: [u16; 5] = [
         ports::ADMIN,
         ports::OUTBOUND,
         ports::INBOUND,
-        ports::STATUS,
         ports::HEALTH,
         ports::PROXY_METRICS,
     ];
+    let is_taken = |port| {
+        TAKEN
+            .iter()
+            .chain(&status_port)
+            .any(|taken| u64::from(*taken) == port)
+    };
     let mut warnings = Vec::new();
     for container in applications(pod, previous) {
         let declared = container
@@ -205,7 +259,7 @@ fn reserved_ports(pod: &Value, previous: &Status) -> Vec<String> {
             .into_iter()
             .flatten();
         for port in declared.filter_map(|port| port.get("containerPort")?.as_u64()) {
-            if RESERVED.iter().any(|reserved| u64::from(*reserved) == port) {
+            if is_taken(port) {
                 let name = pod::name(container);
                 warnings.push(format!(
                     "container {name}: port {port} is taken by the sidecar; listening on it fails"

@@ -2,7 +2,7 @@
 
 use fairlead_api::{
     names::{INIT_CONTAINER, PROXY_ID},
-    ports::{INBOUND, OUTBOUND, UNCAPTURED_INBOUND},
+    ports::{INBOUND, OUTBOUND, STATUS, UNCAPTURED_INBOUND},
     values::{Selection, join},
 };
 use serde_json::{Value, json};
@@ -39,6 +39,8 @@ fn arguments(plan: &Plan<'_>) -> Vec<String> {
     let exclude_ranges = wishes.exclude_outbound_ip_ranges.as_ref();
     let inbound = wishes.include_inbound_ports.as_ref();
     let mut uncaptured = UNCAPTURED_INBOUND.to_vec();
+    uncaptured.retain(|port| *port != STATUS);
+    uncaptured.extend(plan.status_port);
     let excluded = wishes.exclude_inbound_ports.as_ref();
     uncaptured.extend(excluded.unwrap_or(&mesh.exclude_inbound_ports));
 

@@ -21,27 +21,41 @@ pub(super) fn container(plan: &Plan<'_>) -> Value {
         env::POD_NAMESPACE,
         plan.settings.cluster_domain
     );
+    let level = level.to_string();
+    let mut arguments = vec!["sidecar", "--domain", &domain, "--proxyLogLevel", &level];
+    let status_port = plan.status_port.map(|port| port.to_string());
+    match &status_port {
+        None => arguments.push("--no-status-port"),
+        Some(port) if plan.status_port != Some(ports::STATUS) => {
+            arguments.extend(["--status-port", port]);
+        }
+        Some(_) => {}
+    }
     let mut container = json!({
         "name": PROXY_CONTAINER,
         "command": [PROGRAM],
-        "args": ["sidecar", "--domain", domain, "--proxyLogLevel", level.to_string()],
+        "args": arguments,
         "env": environment(plan),
         "ports": [{
             "containerPort": ports::PROXY_METRICS,
             "name": "http-envoy-prom",
             "protocol": "TCP",
         }],
-        "readinessProbe": probe(15, 4),
         "securityContext": security_context(plan.interception_mode()),
         "volumeMounts": [{ "mountPath": POD_INFO_PATH, "name": POD_INFO_VOLUME }],
     });
+    // As in Istio, a pod without status port is not asked how its proxy is.
+    let is_asked = plan.status_port.is_some();
+    if is_asked {
+        container["readinessProbe"] = probe(15, 4);
+    }
     if plan.native {
         container["restartPolicy"] = json!("Always");
         // The application starts when this has ended. A startup probe would do, too, but the kubelet
         // asks it only after it has seen the container run, a second later.
         container["lifecycle"] =
             json!({ "postStart": { "exec": { "command": [PROGRAM, "wait"] } } });
-    } else {
+    } else if is_asked {
         // Asks often, so that the pod is ready soon; gives up after ten minutes, as Istio's does.
         container["startupProbe"] = probe(1, 600);
     }
@@ -157,6 +171,7 @@ fn environment(plan: &Plan<'_>) -> Vec<Value> {
         (meta("MESH_ID"), settings.mesh_id.clone()),
         (meta("OWNER"), plan.workload.owner()),
         (meta("WORKLOAD_NAME"), plan.workload.name.clone()),
+        (env::APP_PROBERS.to_owned(), plan.probes.text()),
     ];
     for (name, value) in values {
         if !value.is_empty() {

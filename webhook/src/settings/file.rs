@@ -44,6 +44,8 @@ pub(super) struct File {
     interception_mode: String,
     #[serde(default)]
     native_nftables: bool,
+    #[serde(default = "yes", rename = "rewriteAppHTTPProbe")]
+    rewrite_app_http_probe: bool,
     #[serde(default)]
     traffic: TrafficFile,
     #[serde(default = "cluster_domain")]
@@ -52,6 +54,10 @@ pub(super) struct File {
     cluster_id: String,
     #[serde(default)]
     mesh_id: Option<String>,
+}
+
+fn yes() -> bool {
+    true
 }
 
 fn cluster_domain() -> String {
@@ -151,6 +157,7 @@ impl File {
             proxy_config: self.proxy_config,
             interception_mode: interception_mode?,
             native_nftables: self.native_nftables,
+            rewrite_app_http_probe: self.rewrite_app_http_probe,
             traffic: traffic?,
             mesh_id: self.mesh_id.unwrap_or_else(|| self.cluster_domain.clone()),
             cluster_domain: self.cluster_domain,

@@ -47,14 +47,22 @@ fn complete(container: &mut Value) {
             None => {}
         }
     }
-    for probe in ["startupProbe", "readinessProbe"] {
-        let Some(probe) = container.get_mut(probe) else {
+    for probe in ["startupProbe", "readinessProbe", "livenessProbe"] {
+        let Some(probe) = container.get_mut(probe).filter(|probe| !probe.is_null()) else {
             continue;
         };
         set(probe, "successThreshold", json!(1));
+        set(probe, "failureThreshold", json!(3));
         set(probe, "timeoutSeconds", json!(1));
         set(probe, "periodSeconds", json!(10));
-        set(&mut probe["httpGet"], "scheme", json!("HTTP"));
+        complete_request(probe);
+    }
+    if let Some(lifecycle) = container.get_mut("lifecycle") {
+        for hook in ["postStart", "preStop"] {
+            if let Some(hook) = lifecycle.get_mut(hook) {
+                complete_request(hook);
+            }
+        }
     }
     for field in ["requests", "limits"] {
         let quantities = container["resources"]
@@ -78,6 +86,16 @@ fn complete(container: &mut Value) {
         .as_array_mut()
         .unwrap()
         .push(token);
+}
+
+fn complete_request(handler: &mut Value) {
+    if let Some(request) = handler.get_mut("httpGet") {
+        set(request, "path", json!("/"));
+        set(request, "scheme", json!("HTTP"));
+    }
+    if let Some(grpc) = handler.get_mut("grpc") {
+        set(grpc, "service", json!(""));
+    }
 }
 
 /// The API server's notation of the quantities that the tests use.

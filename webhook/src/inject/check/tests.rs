@@ -2,10 +2,11 @@ use fairlead_api::annotations::{EXCLUDE_INBOUND_PORTS, LOG_LEVEL, PROXY_CPU};
 use serde_json::json;
 
 use super::*;
+use crate::settings::tests::settings;
 
 #[track_caller]
 fn check_refused(pod: &Value, parts: &[&str]) {
-    let Err(refusal) = check(pod) else {
+    let Err(refusal) = check(pod, &settings(), true) else {
         panic!("accepted {pod}");
     };
     assert_eq!(refusal.0.len(), parts.len(), "{refusal}");
@@ -16,7 +17,7 @@ fn check_refused(pod: &Value, parts: &[&str]) {
 
 #[track_caller]
 fn check_accepted(pod: &Value, warnings: usize) {
-    match check(pod) {
+    match check(pod, &settings(), true) {
         Ok(checked) => assert_eq!(checked.warnings.len(), warnings, "{:?}", checked.warnings),
         Err(refusal) => panic!("{refusal}"),
     }
@@ -60,7 +61,7 @@ fn every_kind_of_fault_is_told_at_once() {
             "runAsUser 1337",
         ],
     );
-    let text = check(&pod)
+    let text = check(&pod, &settings(), true)
         .err()
         .map(|refusal| refusal.to_string())
         .unwrap();

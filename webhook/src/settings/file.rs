@@ -9,11 +9,12 @@ use fairlead_api::{
         InterceptionMode, LogLevel, Quantity, ValueError, parse_cidrs, parse_ports, parse_selection,
     },
 };
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
-use kube::core::Selector;
 use serde::Deserialize;
 
-use super::{NativeSidecar, Policy, PullPolicy, Resources, Settings, Traffic};
+use super::{
+    NativeSidecar, Policy, PullPolicy, Resources, Settings, Traffic,
+    selector::{self, SelectorFile},
+};
 
 /// The file as it is written. Unknown fields are faults, so that a misspelt one is noticed.
 #[derive(Debug, Deserialize)]
@@ -22,9 +23,9 @@ pub(super) struct File {
     #[serde(default)]
     policy: Policy,
     #[serde(default)]
-    never_inject_selector: Vec<LabelSelector>,
+    never_inject_selector: Vec<SelectorFile>,
     #[serde(default)]
-    always_inject_selector: Vec<LabelSelector>,
+    always_inject_selector: Vec<SelectorFile>,
     #[serde(default)]
     revision: String,
     #[serde(default)]
@@ -129,8 +130,10 @@ impl Default for TrafficFile {
 impl File {
     /// The settings, unless a value is not accepted; then the faults say which and why.
     pub(super) fn check(self, faults: &mut Vec<String>) -> Option<Settings> {
-        let never_inject = selectors("neverInjectSelector", self.never_inject_selector, faults);
-        let always_inject = selectors("alwaysInjectSelector", self.always_inject_selector, faults);
+        let never_inject =
+            selector::check("neverInjectSelector", self.never_inject_selector, faults);
+        let always_inject =
+            selector::check("alwaysInjectSelector", self.always_inject_selector, faults);
         let image = value("image", self.image.parse(), &self.image, faults);
         let resources = Resources {
             requests: quantities("resources.requests", &self.resources.requests, faults),
@@ -251,24 +254,4 @@ fn quantities(
         }
     }
     quantities
-}
-
-/// An empty selector would select every pod, which the policy says better: it is a slip, and Istio
-/// ignores it.
-fn selectors(
-    field: &str,
-    selectors: Vec<LabelSelector>,
-    faults: &mut Vec<String>,
-) -> Vec<Selector> {
-    let mut checked = Vec::new();
-    for (index, selector) in selectors.into_iter().enumerate() {
-        if selector == LabelSelector::default() {
-            continue;
-        }
-        match Selector::try_from(selector) {
-            Ok(selector) => checked.push(selector),
-            Err(error) => faults.push(format!("{field}[{index}]: {error}")),
-        }
-    }
-    checked
 }

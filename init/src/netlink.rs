@@ -161,6 +161,21 @@ pub(crate) fn lacks_table(family: NfProto, name: &str) -> bool {
     answer.is_ok_and(|answer| error_of(&answer) == Some(-Errno::NOENT.raw_os_error()))
 }
 
+/// Whether nf_tables certainly has a table of this name.
+pub(crate) fn holds_table(family: NfProto, name: &str) -> bool {
+    holds(&table_request(family, name))
+}
+
+/// Whether nf_tables certainly has a chain of this name in that table.
+pub(crate) fn holds_chain(family: NfProto, table: &str, name: &str) -> bool {
+    holds(&chain_request(family, table, name))
+}
+
+fn holds(request: &[u8]) -> bool {
+    let answer = exchange(NETLINK_NETFILTER, request);
+    answer.is_ok_and(|answer| error_of(&answer).is_none())
+}
+
 fn exchange(protocol: isize, request: &[u8]) -> io::Result<Vec<u8>> {
     let socket = connect(protocol)?;
     socket.send(request, 0)?;
@@ -177,23 +192,38 @@ fn connect(protocol: isize) -> io::Result<Socket> {
 
 /// `NFT_MSG_GETTABLE` for one table, as linux/netfilter/nf_tables.h lays it out.
 fn table_request(family: NfProto, name: &str) -> Vec<u8> {
-    const SUBSYSTEM_NF_TABLES: u16 = 10;
     const GET_TABLE: u16 = 1;
-    const ATTRIBUTE_NAME: u16 = 1;
-    // The header, netfilter's own, and the header of the attribute.
-    const HEADERS: usize = 16 + 4 + 4;
+    const TABLE_NAME: u16 = 1;
+    nf_tables_request(GET_TABLE, family, &[(TABLE_NAME, name)])
+}
+
+/// `NFT_MSG_GETCHAIN` for one chain.
+fn chain_request(family: NfProto, table: &str, name: &str) -> Vec<u8> {
+    const GET_CHAIN: u16 = 4;
+    const CHAIN_TABLE: u16 = 1;
+    const CHAIN_NAME: u16 = 3;
+    let attributes = [(CHAIN_TABLE, table), (CHAIN_NAME, name)];
+    nf_tables_request(GET_CHAIN, family, &attributes)
+}
+
+fn nf_tables_request(kind: u16, family: NfProto, attributes: &[(u16, &str)]) -> Vec<u8> {
+    const SUBSYSTEM_NF_TABLES: u16 = 10;
+    // The header, and netfilter's own.
+    const HEADERS: usize = 16 + 4;
     let mut request = vec![0; HEADERS];
-    request[4..6].copy_from_slice(&(SUBSYSTEM_NF_TABLES << 8 | GET_TABLE).to_ne_bytes());
+    request[4..6].copy_from_slice(&(SUBSYSTEM_NF_TABLES << 8 | kind).to_ne_bytes());
     request[6..8].copy_from_slice(&NLM_F_REQUEST.to_ne_bytes());
     // Sequence and port of the header, version and resource of netfilter's stay 0.
     request[16] = family as u8;
-    request[22..24].copy_from_slice(&ATTRIBUTE_NAME.to_ne_bytes());
-    request.extend(name.as_bytes());
-    request.push(0);
     let length = |bytes: usize| u16::try_from(bytes).unwrap_or(u16::MAX);
-    let attribute = length(request.len() - 20);
-    request[20..22].copy_from_slice(&attribute.to_ne_bytes());
-    request.resize(request.len().next_multiple_of(4), 0);
+    for (attribute, text) in attributes {
+        // Its length counts its own header and the zero that ends the text.
+        request.extend(length(4 + text.len() + 1).to_ne_bytes());
+        request.extend(attribute.to_ne_bytes());
+        request.extend(text.as_bytes());
+        request.push(0);
+        request.resize(request.len().next_multiple_of(4), 0);
+    }
     let whole = u32::from(length(request.len()));
     request[0..4].copy_from_slice(&whole.to_ne_bytes());
     request

@@ -25,7 +25,7 @@ pub use self::{
     render::{creation, removal, transaction},
 };
 use crate::{
-    netlink::{NfProto, lacks_table},
+    netlink::{NfProto, holds_table, lacks_table},
     rules::{Chain, Rule, Table},
 };
 
@@ -52,6 +52,12 @@ pub fn table_name(table: Table) -> &'static str {
 pub fn exists() -> bool {
     let mut tables = Table::ALL.into_iter();
     tables.any(|table| !lacks_table(NfProto::Inet, table_name(table)))
+}
+
+/// Whether any table of ours is there, as the kernel tells; not when it does not tell.
+pub fn certainly_exists() -> bool {
+    let mut tables = Table::ALL.into_iter();
+    tables.any(|table| holds_table(NfProto::Inet, table_name(table)))
 }
 
 /// The table of ours that has this name.

@@ -27,7 +27,7 @@ pub enum ApplyError {
     )]
     Capability(&'static str),
     /// The list of legacy tables could not be read.
-    #[error("read {path}: run as root, or choose the backend by --force-iptables-binary")]
+    #[error("read {path}: the container must run as root")]
     Tables {
         /// The kernel's list.
         path: &'static str,
@@ -45,11 +45,23 @@ pub enum ApplyError {
     },
     /// The program that was asked for is not there.
     #[error(
-        "{program} is not on the PATH: use an image that has it, or another --force-iptables-binary"
+        "{program} is not on the PATH: use an image that has it, or run with another \
+         --force-iptables-binary or without --native-nftables"
     )]
     NoProgram {
         /// Its name.
         program: String,
+    },
+    /// Rules stand where no program reaches them.
+    #[error(
+        "a redirect stands in {place}, which can be neither replaced nor removed as {program} is \
+         not on the PATH: use the image that made it, or delete the pod"
+    )]
+    OutOfReach {
+        /// Whose tables.
+        place: &'static str,
+        /// The program that would be needed.
+        program: &'static str,
     },
     /// The kernel cannot do it.
     #[error(

@@ -24,6 +24,12 @@ impl Native {
         let mut command = Command::new(TOOL.save());
         command.args(nft::LIST_ARGUMENTS);
         let json = match programs.run(TOOL, command, "", []) {
+            Err(ApplyError::NoProgram { .. }) if nft::certainly_exists() => {
+                return Err(ApplyError::OutOfReach {
+                    place: "the tables of nftables",
+                    program: TOOL.save(),
+                });
+            }
             // Then there are no tables that this run could use or remove.
             Err(error) if error.leaves_other_backends() => return Ok(Self { listed: None }),
             outcome => outcome?,

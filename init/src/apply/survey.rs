@@ -60,13 +60,22 @@ impl Survey {
         let nft = if has_nft_tables(family) {
             let nft = save(Tool::new(family, Backend::Nft), programs);
             // Where there is only one iptables, it is that of the tables that are used.
-            or_else_plain(nft, family, programs)?
+            match or_else_plain(nft, family, programs)? {
+                None if holds_redirect(family) => {
+                    return Err(ApplyError::OutOfReach {
+                        place: "the tables of iptables-nft",
+                        program: Tool::new(family, Backend::Nft).save(),
+                    });
+                }
+                // Nothing there can be changed, whatever it is.
+                installed => installed.unwrap_or_default(),
+            }
         } else {
             Installed::default()
         };
         let legacy = if has_legacy_tables(family)? {
             let legacy = Tool::new(family, Backend::Legacy);
-            or_else_plain(save(legacy, programs), family, programs)?
+            or_else_plain(save(legacy, programs), family, programs)?.unwrap_or_default()
         } else {
             Installed::default()
         };
@@ -87,20 +96,20 @@ impl Survey {
     }
 }
 
+/// What was read, by the plain program if there is no other; nothing if there is none at all.
 fn or_else_plain(
     outcome: Result<Installed, ApplyError>,
     family: Family,
     programs: Programs<'_>,
-) -> Result<Installed, ApplyError> {
+) -> Result<Option<Installed>, ApplyError> {
     match outcome {
         Err(ApplyError::NoProgram { .. }) => {
             match save(Tool::new(family, Backend::Plain), programs) {
-                // Nothing there can be changed, whatever it is.
-                Err(ApplyError::NoProgram { .. }) => Ok(Installed::default()),
-                outcome => outcome,
+                Err(ApplyError::NoProgram { .. }) => Ok(None),
+                outcome => outcome.map(Some),
             }
         }
-        outcome => outcome,
+        outcome => outcome.map(Some),
     }
 }
 
@@ -125,6 +134,22 @@ fn has_nft_tables(family: Family) -> bool {
     Table::ALL
         .into_iter()
         .any(|table| !netlink::lacks_table(family.into(), table.name()))
+}
+
+/// Whether iptables' tables in nf_tables certainly hold the redirect of a mesh, as far as can be told
+/// without a program: by its chains, Istio's and ours or Linkerd's.
+fn holds_redirect(family: Family) -> bool {
+    const CHAINS: [&str; 4] = [
+        "ISTIO_INBOUND",
+        "ISTIO_OUTPUT",
+        "PROXY_INIT_REDIRECT",
+        "PROXY_INIT_OUTPUT",
+    ];
+    let holds = |table: Table| {
+        let mut chains = CHAINS.into_iter();
+        chains.any(|chain| netlink::holds_chain(family.into(), table.name(), chain))
+    };
+    Table::ALL.into_iter().any(holds)
 }
 
 /// Whether this namespace has tables of legacy iptables; none where the kernel has no such thing.

@@ -162,6 +162,35 @@ fn without_iptables_the_image_is_blamed() {
 
 #[test]
 #[ignore = "needs root"]
+fn rules_that_no_program_reaches_are_neither_doubled_nor_said_to_be_removed() {
+    let none = Programs::new("unreachable-none");
+    let only_nft = Programs::new("unreachable-nft").real("nft");
+    let only_iptables = Programs::new("unreachable-iptables")
+        .real("iptables-save")
+        .real("iptables-restore")
+        .real("ip6tables-save")
+        .real("ip6tables-restore");
+    let native = &["--native-nftables"][..];
+    for (applied, programs, place) in [
+        (&[][..], &none, "iptables-nft"),
+        (&[], &only_nft, "iptables-nft"),
+        (native, &none, "nftables"),
+        (native, &only_iptables, "nftables"),
+    ] {
+        let pod = Namespace::new();
+        apply(&pod, &[&INJECTED, applied].concat());
+        let before = State::of(&pod);
+        for arguments in [&["--cleanup-only"][..], &INJECTED, native] {
+            let told = refused(&pod, programs.init(arguments));
+            let part = format!("a redirect stands in the tables of {place}, which");
+            assert!(told.contains(&part), "{arguments:?}: {told}");
+            assert_eq!(State::of(&pod), before, "{arguments:?}");
+        }
+    }
+}
+
+#[test]
+#[ignore = "needs root"]
 fn a_fault_in_the_second_family_takes_the_first_ones_rules_back() {
     let failing = Programs::new("failing-ipv6")
         .real("iptables-nft-save")

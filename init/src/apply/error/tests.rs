@@ -27,8 +27,7 @@ fn each_fault_says_what_to_do() {
                 path: "/proc/net/ip_tables_names",
                 source: refused(),
             },
-            "read /proc/net/ip_tables_names: run as root, or choose the backend by \
-             --force-iptables-binary",
+            "read /proc/net/ip_tables_names: the container must run as root",
         ),
         (
             ApplyError::NoPrograms { family: "ipv4" },
@@ -37,8 +36,17 @@ fn each_fault_says_what_to_do() {
         ),
         (
             ApplyError::NoProgram { program: program() },
-            "iptables-nft-restore is not on the PATH: use an image that has it, or another \
-             --force-iptables-binary",
+            "iptables-nft-restore is not on the PATH: use an image that has it, or run with \
+             another --force-iptables-binary or without --native-nftables",
+        ),
+        (
+            ApplyError::OutOfReach {
+                place: "the tables of iptables-nft",
+                program: "iptables-nft-save",
+            },
+            "a redirect stands in the tables of iptables-nft, which can be neither replaced nor \
+             removed as iptables-nft-save is not on the PATH: use the image that made it, or \
+             delete the pod",
         ),
         (
             ApplyError::Unsupported {

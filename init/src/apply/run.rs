@@ -94,7 +94,12 @@ fn run(
             program: program.to_owned(),
         })
     } else {
-        Ok(Err(text(&output.stderr)))
+        let complaint = text(&output.stderr);
+        Ok(Err(match complaint.trim() {
+            // One that crashed, or is no iptables at all.
+            "" => format!("it said nothing, {}", output.status),
+            _ => complaint,
+        }))
     }
 }
 
@@ -104,12 +109,14 @@ fn watch(child: &Child) -> Option<Sender<()>> {
     // Stands for this process even when its number is another's. Without it nobody watches.
     let process = pidfd_open(pid, PidfdFlags::empty()).ok()?;
     let (ended, end) = mpsc::channel();
-    thread::spawn(move || {
+    let watch = move || {
         if end.recv_timeout(DEADLINE) == Err(RecvTimeoutError::Timeout) {
             // It may have ended just now.
             let _ = pidfd_send_signal(process, Signal::KILL);
         }
-    });
+    };
+    // Where memory or threads are short, too.
+    thread::Builder::new().spawn(watch).ok()?;
     Some(ended)
 }
 

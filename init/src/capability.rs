@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use fairlead_api::values::Selection;
+
 use crate::Redirect;
 
 /// A capability that the redirect needs.
@@ -61,22 +63,33 @@ pub struct UnmappedError {
 /// # Errors
 /// The first one that is not mapped.
 pub fn require_mapped(redirect: &Redirect) -> Result<(), UnmappedError> {
-    let maps = [
-        ("user", "/proc/self/uid_map", &redirect.proxy_uids),
-        ("group", "/proc/self/gid_map", &redirect.proxy_gids),
+    // Where that cannot be known, the kernel will say.
+    let map = |path| fs::read_to_string(path).unwrap_or_default();
+    unmapped(redirect, &map(UID_MAP), &map(GID_MAP)).map_or(Ok(()), Err)
+}
+
+const UID_MAP: &str = "/proc/self/uid_map";
+const GID_MAP: &str = "/proc/self/gid_map";
+
+/// The first user or group that rules would name and that the maps do not have.
+fn unmapped(redirect: &Redirect, uid_map: &str, gid_map: &str) -> Option<UnmappedError> {
+    let owner_groups = match &redirect.owner_groups {
+        Selection::All => &redirect.excluded_owner_groups,
+        Selection::Only(groups) => groups,
+    };
+    let named = [
+        ("user", UID_MAP, uid_map, &redirect.proxy_uids),
+        ("group", GID_MAP, gid_map, &redirect.proxy_gids),
+        ("group", GID_MAP, gid_map, owner_groups),
     ];
-    for (kind, path, ids) in maps {
-        // Where that cannot be known, the kernel will say.
-        let map = fs::read_to_string(path).unwrap_or_default();
-        if let Some(id) = ids.iter().find(|id| !is_mapped(&map, **id)) {
-            return Err(UnmappedError {
-                kind,
-                id: *id,
-                map: path,
-            });
-        }
-    }
-    Ok(())
+    named.into_iter().find_map(|(kind, path, map, ids)| {
+        let id = ids.iter().find(|id| !is_mapped(map, **id))?;
+        Some(UnmappedError {
+            kind,
+            id: *id,
+            map: path,
+        })
+    })
 }
 
 /// Whether a map has an id; each line is the first id inside, the first one outside, and how many.
@@ -92,8 +105,10 @@ fn is_mapped(map: &str, id: u32) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{Capability, UnmappedError, effective, is_mapped};
-    use crate::random::Random;
+    use clap::Parser;
+
+    use super::{Capability, UnmappedError, effective, is_mapped, unmapped};
+    use crate::{Config, Flags, random::Random};
 
     #[test]
     fn effective_capabilities_are_a_hexadecimal_mask() {
@@ -116,6 +131,29 @@ mod tests {
              (/proc/self/uid_map), so no rule can name it: give the pod hostUsers: true, or a \
              runtime that maps 65536 ids"
         );
+    }
+
+    #[test]
+    fn each_id_that_a_rule_would_name_must_be_mapped() {
+        let map = "0 100000 1000\n";
+        for (arguments, expected) in [
+            (&["-u", "7"][..], None),
+            (&["-u", "7,1337"], Some(("user", 1337))),
+            (&["-u", "7", "-g", "1337"], Some(("group", 1337))),
+            (
+                &["-u", "7", "--istio-outbound-owner-groups", "5,5000"],
+                Some(("group", 5000)),
+            ),
+            (
+                &["-u", "7", "--istio-outbound-owner-groups-exclude", "5000"],
+                Some(("group", 5000)),
+            ),
+        ] {
+            let flags = Flags::parse_from([&["fairlead-init"], arguments].concat());
+            let redirect = Config::from_flags(&flags).unwrap().redirect;
+            let found = unmapped(&redirect, map, map).map(|error| (error.kind, error.id));
+            assert_eq!(found, expected, "{arguments:?}");
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! Values stay text here; [`Config`](crate::Config) reads them, so that all faults come at once.
 
-use clap::{Parser, builder::BoolishValueParser};
+use clap::Parser;
 
 /// Programs the redirect of the pod whose network namespace it runs in, then exits.
 ///
@@ -13,9 +13,15 @@ use clap::{Parser, builder::BoolishValueParser};
 /// `fairlead-init explain --help` tells how to ask what becomes of a packet.
 ///
 /// Lists are separated by commas, without spaces. Each flag is also read from the environment
-/// variable beside it; the flag beats the variable.
+/// variable beside it; the flag beats the variable, and an empty variable is as none. Of a flag that
+/// is given twice the last value counts.
 #[derive(Debug, Parser)]
-#[command(name = "fairlead-init", version, max_term_width = 100)]
+#[command(
+    name = "fairlead-init",
+    version,
+    max_term_width = 100,
+    args_override_self = true
+)]
 pub struct Flags {
     /// The proxy's port for captured outbound connections
     #[arg(short = 'p', long, default_value = "15001", value_name = "PORT")]
@@ -89,9 +95,9 @@ pub struct Flags {
     pub istio_inbound_tproxy_route_table: String,
 
     /// Drop TCP packets that belong to no connection [env: INVALID_DROP=]
-    #[arg(long, env, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = BoolishValueParser::new(), value_name = "BOOL")]
+    #[arg(long, env, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = switch, default_value = "", hide_default_value = true, value_name = "BOOL")]
     #[arg(help_heading = INBOUND)]
-    pub drop_invalid: Option<bool>,
+    pub drop_invalid: Switch,
 
     /// Captured destinations: CIDRs, * for all, or nothing
     #[arg(
@@ -188,14 +194,14 @@ pub struct Flags {
 
     /// Send questions to the name servers of /etc/resolv.conf to the proxy's DNS port, 15053
     /// [env: ISTIO_META_DNS_CAPTURE=]
-    #[arg(long, env, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = BoolishValueParser::new(), value_name = "BOOL")]
+    #[arg(long, env, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = switch, default_value = "", hide_default_value = true, value_name = "BOOL")]
     #[arg(help_heading = DNS)]
-    pub redirect_dns: Option<bool>,
+    pub redirect_dns: Switch,
 
     /// With that, questions to any name server
-    #[arg(long, env, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = BoolishValueParser::new(), value_name = "BOOL")]
+    #[arg(long, env, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = switch, default_value = "", hide_default_value = true, value_name = "BOOL")]
     #[arg(help_heading = DNS)]
-    pub capture_all_dns: Option<bool>,
+    pub capture_all_dns: Switch,
 
     /// With that, questions to this name server instead; may be given several times
     #[arg(
@@ -218,9 +224,9 @@ pub struct Flags {
     pub ipv6: String,
 
     /// Istio's word for IPv6 beside IPv4, which auto is already [env: ISTIO_DUAL_STACK=]
-    #[arg(long, env, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = BoolishValueParser::new(), value_name = "BOOL")]
+    #[arg(long, env, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = switch, default_value = "", hide_default_value = true, value_name = "BOOL")]
     #[arg(help_heading = BACKEND)]
-    pub dual_stack: Option<bool>,
+    pub dual_stack: Switch,
 
     /// The variant of iptables [default: legacy where it holds rules already, else nft]
     #[arg(
@@ -234,9 +240,9 @@ pub struct Flags {
     pub force_iptables_binary: String,
 
     /// Use nftables by its own program, nft, instead of iptables
-    #[arg(long, env, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = BoolishValueParser::new(), value_name = "BOOL")]
+    #[arg(long, env, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = switch, default_value = "", hide_default_value = true, value_name = "BOOL")]
     #[arg(help_heading = BACKEND)]
-    pub native_nftables: Option<bool>,
+    pub native_nftables: Switch,
 
     /// The network namespace to program, as a file [default: that of the process]
     #[arg(
@@ -250,14 +256,14 @@ pub struct Flags {
     pub network_namespace: String,
 
     /// The run is a node agent's: the lock of iptables is one per network namespace
-    #[arg(long, env, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = BoolishValueParser::new(), value_name = "BOOL")]
+    #[arg(long, env, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = switch, default_value = "", hide_default_value = true, value_name = "BOOL")]
     #[arg(help_heading = RUN)]
-    pub cni_mode: Option<bool>,
+    pub cni_mode: Switch,
 
     /// Print what would be applied and run nothing; needs no privilege
-    #[arg(short = 'n', long, env, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = BoolishValueParser::new(), value_name = "BOOL")]
+    #[arg(short = 'n', long, env, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = switch, default_value = "", hide_default_value = true, value_name = "BOOL")]
     #[arg(help_heading = RUN)]
-    pub dry_run: Option<bool>,
+    pub dry_run: Switch,
 
     /// With that, write it to this file, too
     #[arg(
@@ -271,24 +277,24 @@ pub struct Flags {
     pub dry_run_file_path: String,
 
     /// Remove everything that any run has added, by whichever backend, and add nothing
-    #[arg(long, env, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = BoolishValueParser::new(), value_name = "BOOL")]
+    #[arg(long, env, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = switch, default_value = "", hide_default_value = true, value_name = "BOOL")]
     #[arg(help_heading = RUN)]
-    pub cleanup_only: Option<bool>,
+    pub cleanup_only: Switch,
 
     /// Put right what differs from the settings, which each run does: for Istio's sake
-    #[arg(long, env, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = BoolishValueParser::new(), value_name = "BOOL")]
+    #[arg(long, env, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = switch, default_value = "", hide_default_value = true, value_name = "BOOL")]
     #[arg(help_heading = RUN)]
-    pub reconcile: Option<bool>,
+    pub reconcile: Switch,
 
     /// Apply the rules even where they are installed already
-    #[arg(long, env, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = BoolishValueParser::new(), value_name = "BOOL")]
+    #[arg(long, env, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = switch, default_value = "", hide_default_value = true, value_name = "BOOL")]
     #[arg(help_heading = RUN)]
-    pub force_apply: Option<bool>,
+    pub force_apply: Switch,
 
     /// Apply nothing, as before a validation alone
-    #[arg(long, env, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = BoolishValueParser::new(), value_name = "BOOL")]
+    #[arg(long, env, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = switch, default_value = "", hide_default_value = true, value_name = "BOOL")]
     #[arg(help_heading = RUN)]
-    pub skip_rule_apply: Option<bool>,
+    pub skip_rule_apply: Switch,
 
     /// Log level, of which debug shows each program that is run and its input
     #[arg(
@@ -300,10 +306,15 @@ pub struct Flags {
     #[arg(help_heading = RUN)]
     pub log_output_level: String,
 
+    /// Log lines as JSON
+    #[arg(long = "log_as_json", env = "LOG_AS_JSON", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = switch, default_value = "", hide_default_value = true, value_name = "BOOL")]
+    #[arg(help_heading = RUN)]
+    pub log_as_json: Switch,
+
     /// Prove the redirect by connections, at the end
-    #[arg(long, env, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = BoolishValueParser::new(), value_name = "BOOL")]
+    #[arg(long, env, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = switch, default_value = "", hide_default_value = true, value_name = "BOOL")]
     #[arg(help_heading = VALIDATION)]
-    pub run_validation: Option<bool>,
+    pub run_validation: Switch,
 
     /// The port that such connections are made to
     #[arg(long, env, default_value = "15002", value_name = "PORT")]
@@ -315,19 +326,32 @@ pub struct Flags {
     #[arg(help_heading = VALIDATION)]
     pub probe_timeout: String,
 
-    #[arg(long, env, hide = true, value_parser = BoolishValueParser::new())]
-    pub(crate) invalid_drop: Option<bool>,
+    #[arg(long, env, hide = true, value_parser = switch, default_value = "", value_name = "BOOL")]
+    pub(crate) invalid_drop: Switch,
 
-    #[arg(long, env, hide = true, value_parser = BoolishValueParser::new())]
-    pub(crate) istio_meta_dns_capture: Option<bool>,
+    #[arg(long, env, hide = true, value_parser = switch, default_value = "", value_name = "BOOL")]
+    pub(crate) istio_meta_dns_capture: Switch,
 
-    #[arg(long, env, hide = true, value_parser = BoolishValueParser::new())]
-    pub(crate) istio_dual_stack: Option<bool>,
+    #[arg(long, env, hide = true, value_parser = switch, default_value = "", value_name = "BOOL")]
+    pub(crate) istio_dual_stack: Switch,
+}
+
+/// Whether something is to be done; nothing if that is not said.
+pub type Switch = Option<bool>;
+
+/// Reads a switch. Manifests leave variables empty that they do not set.
+fn switch(text: &str) -> Result<Switch, &'static str> {
+    match text.to_ascii_lowercase().as_str() {
+        "" => Ok(None),
+        "true" | "t" | "yes" | "y" | "on" | "1" => Ok(Some(true)),
+        "false" | "f" | "no" | "n" | "off" | "0" => Ok(Some(false)),
+        _ => Err("true or false is accepted"),
+    }
 }
 
 impl Flags {
     /// A switch that two variables stand for, and is off if nothing is said.
-    pub(crate) fn switch(flag: Option<bool>, other_variable: Option<bool>) -> bool {
+    pub(crate) fn switch(flag: Switch, other_variable: Switch) -> bool {
         flag.or(other_variable).unwrap_or(false)
     }
 }

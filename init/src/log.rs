@@ -1,6 +1,11 @@
 //! What a run tells: a few lines on standard error, which `kubectl logs` shows.
 
-use std::fmt;
+use std::{
+    fmt,
+    io::{self, Write},
+};
+
+use serde::Serialize;
 
 use crate::Verbosity;
 
@@ -8,12 +13,23 @@ use crate::Verbosity;
 #[derive(Clone, Copy, Debug)]
 pub struct Log {
     verbosity: Verbosity,
+    form: Form,
+}
+
+/// How a line looks.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Form {
+    /// The level and the text.
+    #[default]
+    Text,
+    /// An object with Istio's keys for both.
+    Json,
 }
 
 impl Log {
     /// A log that tells this much.
-    pub fn new(verbosity: Verbosity) -> Self {
-        Self { verbosity }
+    pub fn new(verbosity: Verbosity, form: Form) -> Self {
+        Self { verbosity, form }
     }
 
     /// What was done.
@@ -36,9 +52,45 @@ impl Log {
         self.write(Verbosity::Quiet, "error", line);
     }
 
-    fn write(&self, level: Verbosity, name: &str, line: impl fmt::Display) {
+    fn write(&self, level: Verbosity, name: &'static str, line: impl fmt::Display) {
         if level <= self.verbosity {
-            eprintln!("{name}: {line}");
+            // The rules matter more than the line: a reader that is gone stops nothing.
+            let _ = writeln!(io::stderr(), "{}", self.form.line(name, line));
         }
+    }
+}
+
+impl Form {
+    fn line(self, level: &'static str, text: impl fmt::Display) -> String {
+        match self {
+            Self::Text => format!("{level}: {text}"),
+            Self::Json => {
+                let msg = text.to_string();
+                let line = serde_json::to_string(&Line { level, msg: &msg });
+                // There is nothing in it that JSON could not hold.
+                line.unwrap_or(msg)
+            }
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Line<'a> {
+    level: &'static str,
+    msg: &'a str,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Form;
+
+    #[test]
+    fn a_line_is_text_or_an_object() {
+        let text = "2 settings are wrong:\n  --x '\"'";
+        assert_eq!(Form::Text.line("error", text), format!("error: {text}"));
+        assert_eq!(
+            Form::Json.line("error", text),
+            r#"{"level":"error","msg":"2 settings are wrong:\n  --x '\"'"}"#
+        );
     }
 }

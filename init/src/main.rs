@@ -12,7 +12,9 @@ use clap::Parser;
 use fairlead_init::{
     Action, Config, Flags, Log, Verbosity, address, apply,
     config::{NameServers, Validation},
-    explain, network_namespace,
+    explain,
+    log::Form,
+    network_namespace,
     plan::{Plan, Surroundings},
     resolver,
     validation::{self, ValidationError},
@@ -26,13 +28,17 @@ fn main() -> ExitCode {
         Ok(flags) => flags,
         Err(usage) => return print(&usage),
     };
+    let form = match flags.log_as_json {
+        Some(true) => Form::Json,
+        _ => Form::Text,
+    };
     let outcome = Config::from_flags(&flags)
         .map_err(anyhow::Error::from)
-        .and_then(|config| run(&config));
+        .and_then(|config| run(&config, form));
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            Log::new(Verbosity::Quiet).error(format_args!("{error:#}"));
+            Log::new(Verbosity::Quiet, form).error(format_args!("{error:#}"));
             match error.downcast_ref() {
                 Some(ValidationError::Unproven(_)) => ExitCode::from(UNPROVEN),
                 _ => ExitCode::FAILURE,
@@ -52,8 +58,8 @@ fn print(usage: &clap::Error) -> ExitCode {
     }
 }
 
-fn run(config: &Config) -> anyhow::Result<()> {
-    let log = Log::new(config.verbosity);
+fn run(config: &Config, form: Form) -> anyhow::Result<()> {
+    let log = Log::new(config.verbosity, form);
     if let Some(path) = &config.network_namespace {
         network_namespace::enter(path)?;
     }

@@ -51,6 +51,57 @@ fn a_misspelt_dry_run_is_refused() {
 }
 
 #[test]
+fn an_empty_variable_is_as_none() {
+    const SWITCHES: [&str; 15] = [
+        "SKIP_RULE_APPLY",
+        "RUN_VALIDATION",
+        "REDIRECT_DNS",
+        "CAPTURE_ALL_DNS",
+        "DROP_INVALID",
+        "DUAL_STACK",
+        "CNI_MODE",
+        "RECONCILE",
+        "CLEANUP_ONLY",
+        "FORCE_APPLY",
+        "NATIVE_NFTABLES",
+        "ISTIO_META_DNS_CAPTURE",
+        "INVALID_DROP",
+        "ISTIO_DUAL_STACK",
+        "LOG_AS_JSON",
+    ];
+    let plain = init().arg("-n").output().expect("fairlead-init");
+    let mut command = init();
+    command.arg("-n").envs(SWITCHES.map(|name| (name, "")));
+    let output = command.output().expect("fairlead-init");
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert_eq!(stdout(&output), stdout(&plain));
+}
+
+#[test]
+fn faults_are_told_as_json_where_manifests_ask_for_it() {
+    let output = init()
+        .args(["-n", "--log_as_json", "-b", "x"])
+        .output()
+        .expect("fairlead-init");
+    assert_eq!(output.status.code(), Some(1));
+    let told = String::from_utf8_lossy(&output.stderr);
+    let start = r#"{"level":"error","msg":"1 setting is wrong"#;
+    assert!(told.starts_with(start), "{told}");
+    assert_eq!(told.lines().count(), 1, "{told}");
+}
+
+#[test]
+fn a_log_that_nobody_takes_stops_nothing() {
+    let full = std::fs::File::options().write(true).open("/dev/full");
+    let output = init()
+        .args(["-n", "--redirect-dns", "-b", "x"])
+        .stderr(full.expect("/dev/full"))
+        .output()
+        .expect("fairlead-init");
+    assert_eq!(output.status.code(), Some(1));
+}
+
+#[test]
 fn random_variables_are_refused_or_printed() {
     const NAMES: [&str; 12] = [
         "INBOUND_CAPTURE_PORT",

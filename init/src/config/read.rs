@@ -16,7 +16,7 @@ use super::{
         networks, port, port_ranges, routing_table, selection, verbosity,
     },
 };
-use crate::Flags;
+use crate::{Flags, flags::Switch};
 
 impl Config {
     /// Reads the flags.
@@ -58,7 +58,7 @@ impl Config {
     }
 }
 
-fn is_set(flag: Option<bool>) -> bool {
+fn is_set(flag: Switch) -> bool {
     flag.unwrap_or(false)
 }
 

@@ -334,3 +334,45 @@ fn all_faults_come_at_once() {
         Some(Backend::Nft)
     );
 }
+
+#[test]
+fn a_switch_is_set_by_any_spelling_of_a_truth_and_left_alone_by_an_empty_one() {
+    let action = |word: &str| config(&[&format!("--dry-run{word}")]).map(|config| config.action);
+    for word in ["", "=true", "=TRUE", "=True", "=t", "=1", "=yes", "=on"] {
+        let dry = action(word).unwrap();
+        assert_eq!(dry, Action::DryRun(None), "{word}");
+    }
+    for word in ["=", "=false", "=False", "=f", "=0", "=no", "=off"] {
+        let wet = action(word).unwrap();
+        assert_eq!(wet, Action::Apply, "{word}");
+    }
+    for (flags, expected) in [
+        (
+            &["--redirect-dns=", "--istio-meta-dns-capture=true"][..],
+            true,
+        ),
+        (
+            &["--redirect-dns=false", "--istio-meta-dns-capture=true"],
+            false,
+        ),
+        (&["--redirect-dns", "--istio-meta-dns-capture="], true),
+        (&["--redirect-dns=", "--istio-meta-dns-capture="], false),
+    ] {
+        let servers = config(flags).unwrap().name_servers;
+        assert_eq!(servers.is_some(), expected, "{flags:?}");
+    }
+}
+
+#[test]
+fn of_a_flag_given_twice_the_last_value_counts() {
+    let config = config(&[
+        "-b",
+        "80",
+        "--dry-run",
+        "--istio-inbound-ports=*",
+        "--dry-run=false",
+    ])
+    .unwrap();
+    assert_eq!(config.redirect.inbound_ports, Selection::All);
+    assert_eq!(config.action, Action::Apply);
+}

@@ -6,10 +6,11 @@ use std::{
     process::ExitCode,
 };
 
+use anyhow::Context;
 use clap::Parser;
 
 use super::{Options, explain};
-use crate::{Log, Verbosity};
+use crate::{Log, Verbosity, log::Form};
 
 /// The first argument that asks for it; all others of `fairlead-init` are flags.
 pub const NAME: &str = "explain";
@@ -39,9 +40,12 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Option<ExitCode> {
         }
     };
     let outcome = explain(&options).map_err(anyhow::Error::from);
-    let outcome = outcome.and_then(|answer| Ok(io::stdout().write_all(answer.as_bytes())?));
+    let outcome = outcome.and_then(|answer| {
+        let printed = io::stdout().write_all(answer.as_bytes());
+        printed.context("print the answer")
+    });
     if let Err(error) = &outcome {
-        Log::new(Verbosity::Quiet).error(format_args!("{error:#}"));
+        Log::new(Verbosity::Quiet, Form::Text).error(format_args!("{error:#}"));
     }
     Some(exit(outcome.is_ok()))
 }

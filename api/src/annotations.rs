@@ -1,5 +1,7 @@
 //! A pod's annotations → typed settings, or every fault at once.
 
+pub mod prometheus;
+
 use std::{collections::BTreeMap, fmt};
 
 use ipnet::IpNet;
@@ -39,6 +41,8 @@ pub const LOG_LEVEL: &str = "sidecar.istio.io/logLevel";
 pub const STATUS_PORT: &str = "status.sidecar.istio.io/port";
 /// Whether the kubelet asks the proxy in the application's place.
 pub const REWRITE_PROBES: &str = "sidecar.istio.io/rewriteAppHTTPProbers";
+/// Whether the proxy adds the application's metrics to its own, where Prometheus asks for both.
+pub const MERGE_METRICS: &str = "prometheus.istio.io/merge-metrics";
 
 /// What a pod asks for in its annotations; absent means the mesh's default.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -73,6 +77,8 @@ pub struct PodSettings {
     pub status_port: Option<u16>,
     /// [`REWRITE_PROBES`]
     pub rewrite_probes: Option<bool>,
+    /// [`MERGE_METRICS`]
+    pub merge_metrics: Option<bool>,
 }
 
 impl PodSettings {
@@ -105,6 +111,7 @@ impl PodSettings {
             log_level: reader.read(LOG_LEVEL, str::parse),
             status_port: reader.read(STATUS_PORT, parse_status_port),
             rewrite_probes: reader.read(REWRITE_PROBES, parse_bool),
+            merge_metrics: reader.read(MERGE_METRICS, parse_bool),
         };
         if reader.faults.is_empty() {
             Ok(settings)
@@ -238,9 +245,10 @@ mod tests {
             (EXCLUDE_OUTBOUND_IP_RANGES, "10.0.0.0/33"),
             (STATUS_PORT, "15021"),
             (REWRITE_PROBES, "yes"),
+            (MERGE_METRICS, "no"),
         ])
         .unwrap_err();
-        assert_eq!(faults.0.len(), 6);
+        assert_eq!(faults.0.len(), 7);
         let text = faults.to_string();
         for part in [
             "'NONE'",
@@ -252,6 +260,7 @@ mod tests {
             "/33",
             "or 0 for none",
             "'yes'",
+            "'no'",
         ] {
             assert!(text.contains(part), "{part} in {text}");
         }

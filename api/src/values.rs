@@ -13,6 +13,12 @@ use crate::ports;
 #[error("{0}")]
 pub struct ValueError(String);
 
+impl ValueError {
+    pub(crate) fn new(words: impl Into<String>) -> Self {
+        Self(words.into())
+    }
+}
+
 /// A list of which `*` means everything, as Istio's include lists take.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Selection<T> {

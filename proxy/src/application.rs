@@ -5,8 +5,10 @@
 //! - [`tls`]: HTTPS as the kubelet speaks it
 //! - [`grpc`]: one health check
 //! - [`probe`]: `/app-health/…` and `/app-lifecycle/…`
+//! - [`metrics`]: what `/stats/prometheus` has of the application
 
 mod client;
 mod grpc;
+pub(crate) mod metrics;
 pub mod probe;
 mod tls;

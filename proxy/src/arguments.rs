@@ -24,8 +24,9 @@ pub enum Command {
     /// PROXY_CONFIG (JSON: concurrency, accessLog all|failures|off, accessLogEncoding TEXT|JSON,
     /// terminationDrainDuration, connectTimeout), EXIT_ON_ZERO_ACTIVE_CONNECTIONS,
     /// ISTIO_KUBE_APP_PROBERS (JSON: the application's probes by path, such as
-    /// {"/app-health/web/readyz":{"httpGet":{"port":80}}}), and the pod's labels and annotations in
-    /// /etc/istio/pod.
+    /// {"/app-health/web/readyz":{"httpGet":{"port":80}}}), ISTIO_PROMETHEUS_ANNOTATIONS (JSON: the
+    /// application's metrics, such as {"scrape":"true","port":"8080","path":"/metrics"}), and the pod's
+    /// labels and annotations in /etc/istio/pod.
     Sidecar(SidecarArguments),
     /// Wait until the proxy is ready.
     Wait(WaitArguments),

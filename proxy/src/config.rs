@@ -6,6 +6,7 @@ mod pod_file;
 use std::{collections::BTreeMap, fmt, net::Ipv4Addr, str::FromStr};
 
 use fairlead_api::{
+    app_metrics::AppMetrics,
     app_probes::{self, AppProbe},
     names::{POD_INFO_PATH, env},
     proxy_config::ProxyConfig,
@@ -44,6 +45,8 @@ pub struct Config {
     pub exit_on_zero_connections: bool,
     /// The application's probes and hooks, by path on the status port.
     pub app_probes: BTreeMap<String, AppProbe>,
+    /// The application's pages of metrics.
+    pub app_metrics: AppMetrics,
 }
 
 /// What the kubelet writes of the pod's metadata; empty where it does not.
@@ -133,6 +136,11 @@ impl Config {
             Some(text) => faults.keep(env::APP_PROBERS, app_probes::parse(&text)),
             None => BTreeMap::new(),
         };
+        let pages = env::PROMETHEUS_ANNOTATIONS;
+        let app_metrics = match lookup(pages).filter(|text| !text.is_empty()) {
+            Some(text) => faults.keep(pages, AppMetrics::parse(&text)),
+            None => AppMetrics::default(),
+        };
         if faults.0.is_empty() {
             Ok(Self {
                 node,
@@ -143,6 +151,7 @@ impl Config {
                 log_level: arguments.log_level,
                 exit_on_zero_connections,
                 app_probes,
+                app_metrics,
             })
         } else {
             Err(ConfigError(faults.0))

@@ -5,14 +5,14 @@ use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
 use axum::{
     Router,
     extract::{ConnectInfo, Query, State},
-    http::StatusCode,
+    http::{HeaderMap, StatusCode},
     response::{IntoResponse, Response},
     routing::{get, post},
 };
 
 use crate::{
     admin::{Admin, stats},
-    application::probe,
+    application::{self, probe},
     destination::canonical,
     inbound,
     lifecycle::Stop,
@@ -33,16 +33,18 @@ pub fn metrics(admin: Arc<Admin>) -> Router {
         .with_state(admin)
 }
 
-/// 15020: both, the application's probes and hooks, and what only the pod itself may ask.
+/// 15020: readiness, the metrics of proxy and application, the application's probes and hooks, and
+/// what only the pod itself may ask.
 pub fn status(admin: Arc<Admin>) -> Router {
     Router::new()
         .route("/quitquitquit", post(quit))
         .route("/drain", post(drain))
         .route("/app-health/{*probe}", get(probe::answer))
         .route("/app-lifecycle/{*hook}", get(probe::answer))
+        .route("/stats/prometheus", get(merged))
+        .route("/metrics", get(merged))
         .with_state(admin.clone())
-        .merge(health(admin.clone()))
-        .merge(metrics(admin))
+        .merge(health(admin))
 }
 
 async fn ready(State(admin): State<Arc<Admin>>) -> Response {
@@ -59,6 +61,16 @@ async fn prometheus(
     Query(parameters): Query<BTreeMap<String, String>>,
 ) -> Response {
     stats::prometheus(&admin.sources, &parameters)
+}
+
+async fn merged(
+    State(admin): State<Arc<Admin>>,
+    Query(parameters): Query<BTreeMap<String, String>>,
+    headers: HeaderMap,
+) -> Response {
+    let config = &admin.config;
+    let pages = application::metrics::pages(config.node.ip, &config.app_metrics, &headers).await;
+    stats::prometheus_with(&admin.sources, &parameters, &pages)
 }
 
 async fn quit(

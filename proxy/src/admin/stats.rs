@@ -36,8 +36,14 @@ pub(super) fn answer(sources: &Sources, parameters: &Parameters) -> Response {
 
 /// `/stats/prometheus`
 pub fn prometheus(sources: &Sources, parameters: &Parameters) -> Response {
+    prometheus_with(sources, parameters, "")
+}
+
+/// As [`prometheus`], and then lines of others.
+pub fn prometheus_with(sources: &Sources, parameters: &Parameters, more: &str) -> Response {
     respond(sources, parameters, |metrics| {
-        ([(header::CONTENT_TYPE, PROMETHEUS)], exposition(metrics)).into_response()
+        let page = exposition(metrics) + more;
+        ([(header::CONTENT_TYPE, PROMETHEUS)], page).into_response()
     })
 }
 

@@ -117,6 +117,7 @@ fn inbound_connections_come_as_the_pod_says() {
 
 const MODE: &str = "ISTIO_META_INTERCEPTION_MODE";
 
+const PAGES: &str = "ISTIO_PROMETHEUS_ANNOTATIONS";
 const PROBES: &str = "ISTIO_KUBE_APP_PROBERS";
 
 #[test]
@@ -126,6 +127,9 @@ fn the_pod_tells_what_the_application_is_asked() {
     assert_eq!(config.app_probes.len(), 1);
     let config = read(&[(PROBES, "")], &[], &PodFiles::default()).unwrap();
     assert!(config.app_probes.is_empty());
+    let pages = r#"{"scrape":"true","port":"8080"}"#;
+    let config = read(&[(PAGES, pages)], &[], &PodFiles::default()).unwrap();
+    assert_eq!(config.app_metrics.targets[0].port, 8080);
 }
 
 #[test]
@@ -151,6 +155,7 @@ fn every_fault_is_told_at_once() {
         ("EXIT_ON_ZERO_ACTIVE_CONNECTIONS", "maybe"),
         (MODE, "NONE"),
         (PROBES, r#"{"/app-health/web/readyz":{}}"#),
+        (PAGES, r#"{"scrape":"true","port":"http"}"#),
     ];
     let arguments = ["--inbound-port", "15001", "--health-port", "15001"];
     let error = read(&environment, &arguments, &files)
@@ -164,6 +169,7 @@ fn every_fault_is_told_at_once() {
         "/etc/istio/pod/labels: 'app=cart' is wrong",
         "EXIT_ON_ZERO_ACTIVE_CONNECTIONS: 'maybe' is wrong: true or false is accepted",
         "ISTIO_META_INTERCEPTION_MODE: 'NONE' is wrong: REDIRECT or TPROXY is accepted",
+        "ISTIO_PROMETHEUS_ANNOTATIONS: 'http' is not a port",
         "ISTIO_KUBE_APP_PROBERS: exactly one of httpGet, tcpSocket and grpc is accepted",
     ] {
         assert!(error.contains(words), "{words} is not in {error}");

@@ -7,6 +7,7 @@
 
 mod application;
 mod data_path;
+mod metrics;
 mod probes;
 mod rig;
 mod sidecar;

@@ -139,7 +139,7 @@ fn routes() -> Router {
 }
 
 /// A body without end.
-struct Endless;
+pub(crate) struct Endless;
 
 impl hyper::body::Body for Endless {
     type Data = Bytes;

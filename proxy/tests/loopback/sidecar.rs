@@ -11,6 +11,7 @@ use std::{
 };
 
 use fairlead_api::{
+    app_metrics::AppMetrics,
     proxy_config::{AccessLog, ProxyConfig},
     values::{InterceptionMode, LogLevel},
 };
@@ -64,6 +65,7 @@ pub(crate) fn config(drain: Duration) -> Config {
         log_level: LogLevel::Info,
         exit_on_zero_connections: true,
         app_probes: BTreeMap::new(),
+        app_metrics: AppMetrics::default(),
     }
 }
 
@@ -113,7 +115,7 @@ fn ask(method: Method, path: &str, port: u16) -> (StatusCode, String) {
 }
 
 #[track_caller]
-fn get(path: &str, port: u16) -> (StatusCode, String) {
+pub(crate) fn get(path: &str, port: u16) -> (StatusCode, String) {
     ask(Method::GET, path, port)
 }
 

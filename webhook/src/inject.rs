@@ -9,6 +9,7 @@
 //! - [`workload`]: who owns the pod
 //! - [`init`], [`sidecar`]: the two containers
 //! - [`probes`]: the application's probes and hooks, which the proxy asks in the kubelet's place
+//! - [`metrics`]: the application's metrics, which the proxy merges with its own
 //! - [`metadata`]: labels and annotations
 //! - [`merge`]: wanted fields over existing ones
 
@@ -16,6 +17,7 @@ mod check;
 mod init;
 mod merge;
 mod metadata;
+mod metrics;
 mod probes;
 mod sidecar;
 mod status;
@@ -29,7 +31,7 @@ use fairlead_api::{
 use serde_json::{Map, Value, json};
 
 pub use self::check::{Fault, Refusal};
-use self::{probes::Probes, status::Status, workload::Workload};
+use self::{metrics::Metrics, probes::Probes, status::Status, workload::Workload};
 use crate::{pod, settings::Settings};
 
 /// An injected pod.
@@ -57,6 +59,7 @@ pub fn inject(
         native,
         status_port,
         probes,
+        metrics,
         warnings,
     } = check::check(pod, settings, native)?;
     let workload = Workload::of(pod, namespace);
@@ -68,6 +71,7 @@ pub fn inject(
         native,
         status_port,
         probes: &probes,
+        metrics: &metrics,
     };
 
     let mut injected = pod.clone();
@@ -104,6 +108,7 @@ struct Plan<'a> {
     native: bool,
     status_port: Option<u16>,
     probes: &'a Probes,
+    metrics: &'a Metrics,
 }
 
 impl Plan<'_> {
@@ -119,6 +124,16 @@ fn app_containers<'a>(pod: &'a Value, previous: &Status) -> Vec<&'a str> {
         .map(pod::name)
         .filter(|name| !previous.has_container(name))
         .collect()
+}
+
+/// A variable that an earlier injection gave to the proxy.
+fn variable<'a>(pod: &'a Value, previous: &Status, name: &str) -> Option<&'a str> {
+    let list = previous.place(pod, PROXY_CONTAINER)?;
+    let mut containers = pod::list(pod, list).iter();
+    let proxy = containers.find(|c| pod::name(c) == PROXY_CONTAINER)?;
+    let mut variables = proxy.get("env")?.as_array()?.iter();
+    let variable = variables.find(|v| pod::name(v) == name)?;
+    variable.get("value")?.as_str()
 }
 
 fn status(plan: &Plan<'_>) -> Status {

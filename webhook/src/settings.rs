@@ -50,6 +50,8 @@ pub struct Settings {
     pub native_nftables: bool,
     /// Whether the kubelet asks the proxy in the application's place.
     pub rewrite_app_http_probe: bool,
+    /// Whether the proxy adds the application's metrics to its own.
+    pub enable_prometheus_merge: bool,
     /// Which traffic is captured.
     pub traffic: Traffic,
     /// The cluster's DNS domain.

@@ -7,6 +7,8 @@
 
 #[path = "injection/defaults.rs"]
 mod defaults;
+#[path = "injection/metrics.rs"]
+mod metrics;
 #[path = "injection/probes.rs"]
 mod probes;
 

@@ -28,8 +28,8 @@ pub const SCRAPE_TARGETS: &str = "prometheus.istio.io/scrape-targets";
 pub enum Prometheus {
     /// The pod is not to be asked.
     Off,
-    /// They point at the proxy's status port already.
-    AtStatusPort,
+    /// They point at one of the proxy's status ports already.
+    AtStatusPort(u16),
     /// The application has these pages; perhaps none.
     Pages(AppMetrics),
 }
@@ -74,8 +74,8 @@ pub fn parse(
     if !reader.faults.is_empty() {
         return Err(Faults(reader.faults));
     }
-    if port.is_some_and(|port| status_ports.contains(&port)) {
-        return Ok(Prometheus::AtStatusPort);
+    if let Some(port) = port.filter(|port| status_ports.contains(port)) {
+        return Ok(Prometheus::AtStatusPort(port));
     }
     let mut pages = Vec::new();
     if scrape == Some(true) && (port.is_some() || more.is_none()) {
@@ -210,7 +210,10 @@ mod tests {
 
     #[test]
     fn annotations_may_point_at_the_proxy_already() {
-        assert_eq!(read(&[(PORT, "16020")]), Ok(Prometheus::AtStatusPort));
+        assert_eq!(
+            read(&[(PORT, "16020")]),
+            Ok(Prometheus::AtStatusPort(16020))
+        );
     }
 
     #[test]

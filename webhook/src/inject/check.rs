@@ -3,13 +3,13 @@
 use std::fmt;
 
 use fairlead_api::{
-    annotations::{self, PodSettings, REWRITE_PROBES, STATUS_PORT},
+    annotations::{self, MERGE_METRICS, PodSettings, REWRITE_PROBES, STATUS_PORT},
     names::{INIT_CONTAINER, INJECT, POD_INFO_VOLUME, PROXY_CONTAINER, PROXY_ID, STATUS},
     ports,
 };
 use serde_json::Value;
 
-use super::{CONTAINERS, INIT_CONTAINERS, Status, probes::Probes};
+use super::{CONTAINERS, INIT_CONTAINERS, Status, metrics::Metrics, probes::Probes};
 use crate::{pod, settings::Settings};
 
 /// What a pod that is not refused asks for.
@@ -21,6 +21,7 @@ pub(super) struct Checked {
     /// Where the proxy answers the kubelet and Prometheus.
     pub(super) status_port: Option<u16>,
     pub(super) probes: Probes,
+    pub(super) metrics: Metrics,
     pub(super) warnings: Vec<String>,
 }
 
@@ -145,9 +146,22 @@ pub(super) fn check(pod: &Value, settings: &Settings, native: bool) -> Result<Ch
         }
         _ => Probes::default(),
     };
-    if status_port.is_none() && rewrites == Some(true) {
-        let key = REWRITE_PROBES;
-        faults.push(Fault::NoStatusPort { key });
+    let merges = wishes.merge_metrics;
+    let metrics = match status_port {
+        Some(port) if merges.unwrap_or(settings.enable_prometheus_merge) => {
+            Metrics::of(pod, &previous, port).unwrap_or_else(|bad| {
+                faults.push(Fault::Annotations(bad));
+                Metrics::default()
+            })
+        }
+        _ => Metrics::default(),
+    };
+    if status_port.is_none() {
+        for (key, wish) in [(REWRITE_PROBES, rewrites), (MERGE_METRICS, merges)] {
+            if wish == Some(true) {
+                faults.push(Fault::NoStatusPort { key });
+            }
+        }
     }
     if !faults.is_empty() {
         return Err(Refusal(faults));
@@ -158,6 +172,7 @@ pub(super) fn check(pod: &Value, settings: &Settings, native: bool) -> Result<Ch
         native,
         status_port,
         probes,
+        metrics,
         warnings,
     })
 }

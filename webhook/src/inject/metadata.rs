@@ -38,6 +38,9 @@ pub(super) fn write(pod: &mut Value, plan: &Plan<'_>, status: &Status) {
     let annotations = object(metadata, "annotations");
     annotations.insert(REVISION.to_owned(), json!(plan.settings.revision));
     annotations.insert(STATUS.to_owned(), json!(status.text()));
+    for (key, value) in plan.metrics.annotations() {
+        annotations.insert(key.to_owned(), json!(value));
+    }
     if let Some(container) = plan.app_containers.first() {
         for key in [DEFAULT_CONTAINER, DEFAULT_LOGS_CONTAINER] {
             annotations.entry(key).or_insert_with(|| json!(container));

@@ -13,7 +13,7 @@ use fairlead_api::{
 };
 use serde_json::{Map, Value, json};
 
-use super::{CONTAINERS, Fault, INIT_CONTAINERS, Status};
+use super::{CONTAINERS, Fault, INIT_CONTAINERS, Status, variable};
 use crate::pod;
 
 /// What becomes of a pod's probes and hooks.
@@ -155,17 +155,9 @@ fn timeout_seconds(container: &Value, check: Check) -> Option<u32> {
 
 /// The originals that an earlier injection has handed to the proxy.
 fn earlier(pod: &Value, previous: &Status) -> BTreeMap<String, AppProbe> {
-    let find = || {
-        let list = previous.place(pod, PROXY_CONTAINER)?;
-        let mut containers = pod::list(pod, list).iter();
-        let proxy = containers.find(|c| pod::name(c) == PROXY_CONTAINER)?;
-        let variables = proxy.get("env")?.as_array()?;
-        let variable = variables
-            .iter()
-            .find(|v| pod::name(v) == env::APP_PROBERS)?;
-        app_probes::parse(variable.get("value")?.as_str()?).ok()
-    };
-    find().unwrap_or_default()
+    let text = variable(pod, previous, env::APP_PROBERS);
+    text.and_then(|text| app_probes::parse(text).ok())
+        .unwrap_or_default()
 }
 
 /// What becomes of one probe.

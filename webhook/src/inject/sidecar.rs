@@ -171,6 +171,7 @@ fn environment(plan: &Plan<'_>) -> Vec<Value> {
         (meta("MESH_ID"), settings.mesh_id.clone()),
         (meta("OWNER"), plan.workload.owner()),
         (meta("WORKLOAD_NAME"), plan.workload.name.clone()),
+        (env::PROMETHEUS_ANNOTATIONS.to_owned(), plan.metrics.text()),
         (env::APP_PROBERS.to_owned(), plan.probes.text()),
     ];
     for (name, value) in values {

@@ -47,6 +47,8 @@ pub(super) struct File {
     native_nftables: bool,
     #[serde(default = "yes", rename = "rewriteAppHTTPProbe")]
     rewrite_app_http_probe: bool,
+    #[serde(default = "yes")]
+    enable_prometheus_merge: bool,
     #[serde(default)]
     traffic: TrafficFile,
     #[serde(default = "cluster_domain")]
@@ -161,6 +163,7 @@ impl File {
             interception_mode: interception_mode?,
             native_nftables: self.native_nftables,
             rewrite_app_http_probe: self.rewrite_app_http_probe,
+            enable_prometheus_merge: self.enable_prometheus_merge,
             traffic: traffic?,
             mesh_id: self.mesh_id.unwrap_or_else(|| self.cluster_domain.clone()),
             cluster_domain: self.cluster_domain,

@@ -5,4 +5,5 @@ mod calls;
 mod faults;
 mod life;
 mod pod;
+mod probes;
 mod tproxy;

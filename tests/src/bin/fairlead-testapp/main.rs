@@ -1,10 +1,11 @@
 //! The application that the demo and the cluster tests put behind sidecars.
 
 mod fetch;
+mod health;
 mod pattern;
 mod serve;
 
-use std::{net::SocketAddr, process::ExitCode, time::Duration};
+use std::{process::ExitCode, time::Duration};
 
 use clap::{Parser, Subcommand};
 
@@ -18,15 +19,9 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Serves `/` (who answers), `/bytes/N` (N bytes of a fixed pattern) and a server-first echo.
-    Serve {
-        /// Where HTTP/1.1 is served.
-        #[arg(long, default_value = "[::]:8080")]
-        http: SocketAddr,
-        /// Where a greeting is sent before anything is read, then each line is echoed.
-        #[arg(long, default_value = "[::]:9000")]
-        greeting: SocketAddr,
-    },
+    /// Serves `/` (who answers), `/bytes/N` (N bytes of a fixed pattern), `/metrics` and a server-first
+    /// echo.
+    Serve(serve::Addresses),
     /// Sends GET requests and prints the bodies.
     Get {
         /// For example `http://server:8080/`.
@@ -71,7 +66,7 @@ async fn main() -> ExitCode {
 
 async fn run(command: Command) -> anyhow::Result<()> {
     match command {
-        Command::Serve { http, greeting } => serve::serve(http, greeting).await,
+        Command::Serve(addresses) => serve::serve(addresses).await,
         Command::Get {
             url,
             count,

@@ -53,7 +53,8 @@ where
 {
     let answer = match &options.pod {
         None => explain::explain(&options.packet)?,
-        Some(pod) => in_pod(options, pod, client().await?).await?,
+        // What runs there may be another program by now.
+        Some(pod) => explain::printable(&in_pod(options, pod, client().await?).await?),
     };
     io::stdout()
         .write_all(answer.as_bytes())
@@ -123,7 +124,7 @@ impl Outcome {
         let text = text.strip_prefix("error: ").unwrap_or(text);
         match text {
             "" => "it failed without a word".to_owned(),
-            text => text.replace('\n', "; "),
+            text => explain::printable(&text.replace('\n', "; ")),
         }
     }
 }
@@ -172,5 +173,6 @@ mod tests {
         assert_eq!(complaint("x", "error: a\nb\n"), "a; b");
         assert_eq!(complaint("error: a\n", ""), "a");
         assert_eq!(complaint("", ""), "it failed without a word");
+        assert_eq!(complaint("", "a\u{1b}[2J\n"), "a\u{fffd}[2J");
     }
 }

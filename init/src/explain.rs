@@ -40,6 +40,7 @@ pub use self::{
     options::{Options, OptionsError, Output, Route},
     packet::{Direction, Packet},
     reason::{Reason, Setting},
+    report::printable,
     tables::Tables,
     walk::{Explanation, Hook, Outcome, Step, walk},
 };

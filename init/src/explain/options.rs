@@ -49,12 +49,12 @@ pub struct Options {
     #[arg(long, value_name = "NAME")]
     pub out_interface: Option<String>,
 
-    /// Its mark
-    #[arg(long, default_value_t = 0)]
+    /// Its mark, also in hexadecimal, as iptables prints it
+    #[arg(long, default_value_t = 0, value_parser = mark)]
     pub mark: u32,
 
     /// The mark of its connection
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, default_value_t = 0, value_parser = mark)]
     pub connection_mark: u32,
 
     /// What the kernel knows of its connection
@@ -133,10 +133,25 @@ pub enum AddressError {
     /// Of a destination.
     #[error("accepted: 10.0.0.2:80 or [fd00::2]:80")]
     Destination,
+    /// Of a destination that no packet has.
+    #[error("a connection to no address goes to the pod itself: ask for 127.0.0.1 or [::1]")]
+    Unspecified,
 }
 
 fn destination(text: &str) -> Result<SocketAddr, AddressError> {
-    text.parse().map_err(|_| AddressError::Destination)
+    let destination: SocketAddr = text.parse().map_err(|_| AddressError::Destination)?;
+    match destination.ip().is_unspecified() {
+        true => Err(AddressError::Unspecified),
+        false => Ok(destination),
+    }
+}
+
+fn mark(text: &str) -> Result<u32, &'static str> {
+    let mark = match text.strip_prefix("0x") {
+        Some(digits) => u32::from_str_radix(digits, 16),
+        None => text.parse(),
+    };
+    mark.map_err(|_| "accepted: a number such as 1337 or 0x539")
 }
 
 impl FromStr for Source {

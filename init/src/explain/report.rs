@@ -12,6 +12,18 @@ use super::{
     words,
 };
 
+/// A text that only prints: names and comments of rules, which anybody in the pod may have chosen,
+/// could otherwise command the terminal.
+#[must_use]
+pub fn printable(text: &str) -> String {
+    let harmless = |character: char| match character {
+        '\n' => '\n',
+        _ if character.is_control() => char::REPLACEMENT_CHARACTER,
+        _ => character,
+    };
+    text.chars().map(harmless).collect()
+}
+
 impl Explanation<'_> {
     /// The outcome in one line.
     pub fn verdict(&self) -> String {
@@ -49,7 +61,7 @@ impl Explanation<'_> {
         let mut text = String::new();
         // Writing to a string cannot fail.
         let _ = self.write(&mut text, verbose);
-        text
+        printable(&text)
     }
 
     fn write(&self, f: &mut String, verbose: bool) -> fmt::Result {

@@ -175,3 +175,20 @@ fn addresses_that_are_none_are_refused_with_what_is_accepted() {
         assert!(error.contains(&format!("accepted: {accepted}")), "{error}");
     }
 }
+
+#[test]
+fn an_address_that_no_packet_has_is_refused_with_the_one_that_it_gets() {
+    for value in ["0.0.0.0:80", "[::]:80"] {
+        let error = Command::try_parse_from(["explain", "--destination", value]).unwrap_err();
+        let error = error.to_string();
+        assert!(error.contains("ask for 127.0.0.1 or [::1]"), "{error}");
+    }
+}
+
+#[test]
+fn a_mark_is_decimal_or_as_iptables_prints_it() {
+    for mark in ["1337", "0x539"] {
+        let options = options(&["--destination", "10.0.0.2:80", "--mark", mark]);
+        assert_eq!(options.mark, 1337);
+    }
+}

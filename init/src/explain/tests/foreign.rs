@@ -242,3 +242,23 @@ fn what_nft_does_not_show_of_iptables_is_said() {
     assert!(text.contains("what it does is not known"), "{text}");
     assert!(text.contains("give what iptables-save"), "{text}");
 }
+
+#[test]
+fn a_dump_with_counters_holds_the_same_rules() {
+    check(
+        &nat("[12:720] -A OUTPUT -p tcp -j REDIRECT --to-ports 15001\n"),
+        &outbound(),
+        Outcome::Redirected { port: 15001 },
+        &[],
+    );
+}
+
+#[test]
+fn names_and_comments_cannot_command_the_terminal() {
+    let dump = nat("-A OUTPUT -m comment --comment \"a\x1b[2Jb\" -p tcp -j X\x1b]0;c\x07\n");
+    let tables = dump::parse(&dump, Family::Ipv4).unwrap();
+    let packet = outbound();
+    let text = walk(&tables, &packet).text(true);
+    let is_harmless = |character: char| character == '\n' || !character.is_control();
+    assert!(text.chars().all(is_harmless), "{text:?}");
+}

@@ -52,6 +52,18 @@ pub enum ApplyError {
         /// Its name.
         program: String,
     },
+    /// Rules stand that iptables cannot show.
+    #[error(
+        "the table {table} of {family} holds rules of nft that iptables cannot show, so that a \
+         redirect there can be neither told from them nor removed: remove them by nft, or run with \
+         --native-nftables from the pod's start on"
+    )]
+    Unreadable {
+        /// The table.
+        table: &'static str,
+        /// The family.
+        family: &'static str,
+    },
     /// Rules stand where no program reaches them.
     #[error(
         "a redirect stands in {place}, which can be neither replaced nor removed as {program} is \

@@ -5,7 +5,7 @@ use std::process::Command;
 use super::{
     ApplyError, Options,
     run::Programs,
-    survey::{Survey, require},
+    survey::{Survey, require, unreadable},
 };
 use crate::{
     Backend,
@@ -84,6 +84,9 @@ fn converge_by(
 ) -> Result<(Option<Installed>, String), ApplyError> {
     if tool.backend == Backend::Legacy {
         require(Capability::NetRaw)?;
+    }
+    if let Some(table) = installed.unreadable {
+        return Err(unreadable(table, tool.family));
     }
     let count = wanted.lines.len();
     let Some(text) = restore::transition(installed, wanted, force) else {

@@ -73,6 +73,9 @@ impl Survey {
         } else {
             Installed::default()
         };
+        if let Some(table) = nft.unreadable.filter(|_| holds_redirect(family)) {
+            return Err(unreadable(table, family));
+        }
         let legacy = if has_legacy_tables(family)? {
             let legacy = Tool::new(family, Backend::Legacy);
             or_else_plain(save(legacy, programs), family, programs)?.unwrap_or_default()
@@ -93,6 +96,13 @@ impl Survey {
             Backend::Plain if self.legacy.holds_rules() => &self.legacy,
             Backend::Native | Backend::Nft | Backend::Plain => &self.nft,
         }
+    }
+}
+
+pub(super) fn unreadable(table: Table, family: Family) -> ApplyError {
+    ApplyError::Unreadable {
+        table: table.name(),
+        family: family.name(),
     }
 }
 

@@ -105,8 +105,19 @@ pub fn read(family: Family) -> Result<Vec<Tables>, LiveError> {
         }
         None => None,
     };
-    if let Some(save) = &by_iptables {
-        tables.push(Tables::from_saved(Backend::Nft, family, Saved::parse(save)));
+    let saved = by_iptables.as_deref().map(Saved::parse);
+    let unreadable = saved.as_ref().and_then(|saved| saved.unreadable);
+    if let Some(saved) = saved {
+        let mut saved = Tables::from_saved(Backend::Nft, family, saved);
+        if let Some(table) = unreadable {
+            // nft shows all of them, if not as well.
+            saved.tables.clear();
+            saved.notes.push(format!(
+                "iptables cannot show the table {}: its tables are read by nft",
+                table.name()
+            ));
+        }
+        tables.push(saved);
     }
     if !legacy_tables(family)?.is_empty() {
         tables.push(legacy(family)?);
@@ -114,9 +125,10 @@ pub fn read(family: Family) -> Result<Vec<Tables>, LiveError> {
     match run("nft", &nft::LIST_ARGUMENTS)? {
         Some(listing) => {
             let listed = nft::parse(&listing)?;
-            tables.push(Tables::from_listed(listed, by_iptables.is_some()));
+            let iptables_was_asked = by_iptables.is_some() && unreadable.is_none();
+            tables.push(Tables::from_listed(listed, iptables_was_asked));
         }
-        None if by_iptables.is_none() => {
+        None if by_iptables.is_none() || unreadable.is_some() => {
             let iptables = nft_variant.save();
             return Err(LiveError::NoPrograms { iptables });
         }

@@ -71,6 +71,8 @@ pub struct Saved {
     pub dropping: Vec<(Table, Chain)>,
     /// The rules, each chain's in order.
     pub lines: Vec<Line>,
+    /// A table that is left out, as it holds what nft can make and iptables cannot show.
+    pub unreadable: Option<Table>,
 }
 
 impl Saved {
@@ -82,6 +84,9 @@ impl Saved {
             if let Some(name) = line.strip_prefix('*') {
                 table = Table::of_name(name.trim_end());
             }
+            if let Some(name) = incompatible_table(line) {
+                saved.unreadable = saved.unreadable.or(Table::of_name(name));
+            }
             let Some(table) = table else { continue };
             if let Some(declaration) = line.strip_prefix(':') {
                 let mut words = declaration.split(' ');
@@ -90,7 +95,7 @@ impl Saved {
                     saved.dropping.push((table, chain.clone()));
                 }
                 saved.chains.push((table, chain));
-            } else if let Some(rule) = line.strip_prefix("-A ") {
+            } else if let Some(rule) = without_counters(line).strip_prefix("-A ") {
                 let (chain, text) = rule.split_once(' ').unwrap_or((rule, ""));
                 saved.lines.push(Line {
                     rule: parse(table, Chain::named(chain), text),
@@ -100,6 +105,20 @@ impl Saved {
         }
         saved
     }
+}
+
+/// The table that `iptables-nft-save` says it cannot show, in a comment and without failing.
+fn incompatible_table(line: &str) -> Option<&str> {
+    let (name, rest) = line.strip_prefix("# Table `")?.split_once('\'')?;
+    rest.starts_with(" is incompatible").then_some(name)
+}
+
+/// A line without the packets and bytes that `iptables-save -c` puts before each rule.
+fn without_counters(line: &str) -> &str {
+    let counted = line
+        .strip_prefix('[')
+        .and_then(|rest| rest.split_once("] "));
+    counted.map_or(line, |(_, rule)| rule)
 }
 
 /// The tables of one family and backend, as far as they matter.
@@ -113,6 +132,8 @@ pub struct Installed {
     pub referenced: Vec<(Table, Chain)>,
     /// Whether another mesh's redirect stands there: Linkerd's.
     pub other_mesh: bool,
+    /// A table of which nothing is known, as somebody's rules by nft are none that iptables has.
+    pub unreadable: Option<Table>,
 }
 
 impl From<Saved> for Installed {
@@ -152,6 +173,7 @@ impl From<Saved> for Installed {
             foreign,
             referenced,
             other_mesh,
+            unreadable: saved.unreadable,
         }
     }
 }

@@ -130,6 +130,7 @@ fn tables(rules: &[Rule], packet: &Packet) -> [Tables; 1] {
         chains: chains.collect(),
         dropping: Vec::new(),
         lines: lines.collect(),
+        unreadable: None,
     };
     [Tables::from_saved(Backend::Nft, packet.family(), saved)]
 }

@@ -162,6 +162,43 @@ fn without_iptables_the_image_is_blamed() {
 
 #[test]
 #[ignore = "needs root"]
+fn rules_that_iptables_cannot_show_are_not_overlooked() {
+    const RULES: &str = "table ip nat {
+        set s {
+            type ipv4_addr
+            elements = { 192.0.2.1 }
+        }
+        chain OUTPUT {
+            type nat hook output priority -100
+            ip daddr @s tcp dport 99 counter redirect to :99
+        }
+    }\n";
+    let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join("unreadable.nft");
+    std::fs::write(&file, RULES).unwrap();
+    let file = file.to_str().unwrap();
+    let rules = |pod: &Namespace| pod.stdout("nft", &["list", "ruleset"]);
+
+    let pod = Namespace::new();
+    pod.stdout("nft", &["-f", file]);
+    let before = rules(&pod);
+    let told = refused(&pod, init(&INJECTED));
+    assert!(told.contains("the table nat of ipv4 holds rules"), "{told}");
+    assert_eq!(rules(&pod), before);
+    apply(&pod, &[&INJECTED[..], &["--native-nftables"]].concat());
+    apply(&pod, &["--cleanup-only"]);
+    assert_eq!(rules(&pod), before);
+
+    let redirected = Namespace::new();
+    apply(&redirected, &INJECTED);
+    redirected.stdout("nft", &["-f", file]);
+    for arguments in [&["--cleanup-only"][..], &INJECTED, &["--native-nftables"]] {
+        let told = refused(&redirected, init(arguments));
+        assert!(told.contains("the table nat of ipv4 holds rules"), "{told}");
+    }
+}
+
+#[test]
+#[ignore = "needs root"]
 fn rules_that_no_program_reaches_are_neither_doubled_nor_said_to_be_removed() {
     let none = Programs::new("unreachable-none");
     let only_nft = Programs::new("unreachable-nft").real("nft");

@@ -40,6 +40,15 @@ fn each_fault_says_what_to_do() {
              another --force-iptables-binary or without --native-nftables",
         ),
         (
+            ApplyError::Unreadable {
+                table: "nat",
+                family: "ipv4",
+            },
+            "the table nat of ipv4 holds rules of nft that iptables cannot show, so that a \
+             redirect there can be neither told from them nor removed: remove them by nft, or run \
+             with --native-nftables from the pod's start on",
+        ),
+        (
             ApplyError::OutOfReach {
                 place: "the tables of iptables-nft",
                 program: "iptables-nft-save",

@@ -123,3 +123,26 @@ fn what_is_not_understood_is_passed_over() {
         Installed::parse(text);
     }
 }
+
+#[test]
+fn a_table_that_iptables_cannot_show_is_not_taken_for_an_empty_one() {
+    for (save, unreadable) in [
+        (
+            "# Table `nat' is incompatible, use 'nft' tool.\n",
+            Some(Table::Nat),
+        ),
+        (
+            "*raw\nCOMMIT\n# Table `mangle' is incompatible, use 'nft' tool.\n",
+            Some(Table::Mangle),
+        ),
+        // None of those in which a redirect stands.
+        ("# Table `filter' is incompatible, use 'nft' tool.\n", None),
+        (
+            "# Table `nat' contains incompatible base-chains, use 'nft' tool to list them.\n",
+            None,
+        ),
+        ("# Table `nat", None),
+    ] {
+        assert_eq!(Installed::parse(save).unreadable, unreadable, "{save}");
+    }
+}

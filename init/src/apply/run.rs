@@ -3,7 +3,7 @@
 use std::{
     env,
     io::{self, Write},
-    os::unix::process::ExitStatusExt,
+    os::unix::process::{CommandExt, ExitStatusExt},
     process::{Child, Command, Stdio},
     sync::mpsc::{self, RecvTimeoutError, Sender},
     thread,
@@ -12,7 +12,7 @@ use std::{
 
 use rustix::{
     fs::Access,
-    process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal},
+    process::{Pid, Signal, kill_process_group},
 };
 
 use super::ApplyError;
@@ -49,7 +49,7 @@ impl Programs<'_> {
         if !input.is_empty() {
             self.log.debug(format_args!("its input:\n{input}"));
         }
-        run(&mut command, &program, input)?
+        run(&mut command, &program, input, DEADLINE)?
             .map_err(|text| ApplyError::of_complaint(tool, program, rules, text.trim()))
     }
 }
@@ -59,8 +59,10 @@ fn run(
     command: &mut Command,
     program: &str,
     input: &str,
+    deadline: Duration,
 ) -> Result<Result<String, String>, ApplyError> {
     command
+        .process_group(0)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
@@ -76,7 +78,7 @@ fn run(
         }
         outcome => outcome.map_err(start)?,
     };
-    let _watch = watch(&child);
+    let _watch = watch(&child, deadline);
     if let Some(mut stdin) = child.stdin.take() {
         // A program that ends early says why below.
         if let Err(source) = stdin.write_all(input.as_bytes())
@@ -103,19 +105,20 @@ fn run(
     }
 }
 
-/// Kills the child at the deadline unless what is returned is dropped before.
-fn watch(child: &Child) -> Option<Sender<()>> {
-    let pid = Pid::from_raw(i32::try_from(child.id()).ok()?)?;
-    // Stands for this process even when its number is another's. Without it nobody watches.
-    let process = pidfd_open(pid, PidfdFlags::empty()).ok()?;
+/// Kills the child at the deadline, and what it has started, unless what is returned is dropped
+/// before.
+fn watch(child: &Child, deadline: Duration) -> Option<Sender<()>> {
+    // Its own process group has its number, which stays its own until it is waited for: after all
+    // that hold its output, such as the program that a script runs, have ended.
+    let group = Pid::from_raw(i32::try_from(child.id()).ok()?)?;
     let (ended, end) = mpsc::channel();
     let watch = move || {
-        if end.recv_timeout(DEADLINE) == Err(RecvTimeoutError::Timeout) {
+        if end.recv_timeout(deadline) == Err(RecvTimeoutError::Timeout) {
             // It may have ended just now.
-            let _ = pidfd_send_signal(process, Signal::KILL);
+            let _ = kill_process_group(group, Signal::KILL);
         }
     };
-    // Where memory or threads are short, too.
+    // Where memory or threads are short, nobody watches.
     thread::Builder::new().spawn(watch).ok()?;
     Some(ended)
 }
@@ -134,4 +137,41 @@ fn can_lock() -> bool {
     let file = "/run/xtables.lock";
     rustix::fs::access(file, Access::READ_OK).is_ok()
         || rustix::fs::access("/run", Access::WRITE_OK | Access::EXEC_OK).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        process::Command,
+        time::{Duration, Instant},
+    };
+
+    use super::{ApplyError, run};
+
+    fn shell(script: &str, deadline: Duration) -> Result<Result<String, String>, ApplyError> {
+        let mut command = Command::new("sh");
+        run(command.args(["-c", script]), "sh", "", deadline)
+    }
+
+    #[test]
+    fn what_a_script_has_started_ends_with_it_at_the_deadline() {
+        let begin = Instant::now();
+        for script in ["exec sleep 60", "sleep 60; true", "sleep 60 & sleep 60"] {
+            let outcome = shell(script, Duration::from_millis(50));
+            assert!(
+                matches!(outcome, Err(ApplyError::Killed { .. })),
+                "{script}: {outcome:?}"
+            );
+        }
+        assert!(begin.elapsed() < Duration::from_secs(30));
+    }
+
+    #[test]
+    fn a_program_that_fails_without_a_word_leaves_its_code() {
+        let told = |script| shell(script, Duration::from_secs(30)).unwrap();
+        assert_eq!(told("echo a"), Ok("a\n".to_owned()));
+        assert_eq!(told("echo b >&2; exit 1"), Err("b\n".to_owned()));
+        let silent = told("exit 3").unwrap_err();
+        assert!(silent.contains("exit status: 3"), "{silent}");
+    }
 }

@@ -2,6 +2,10 @@
 
 mod check;
 mod explain_packet;
+mod inject;
+mod manifest;
+mod rewrite;
+mod uninject;
 
 use std::process::ExitCode;
 
@@ -28,6 +32,23 @@ enum Command {
     /// ephemeral container of the sidecar's image is added to the pod, which ends at once. With
     /// --from, the rules are read from a file, and no cluster is needed.
     ExplainPacket(explain_packet::Options),
+    /// Adds the sidecar to the pods of a manifest, as the webhook does when they are created.
+    ///
+    /// Takes YAML and JSON with any number of documents, and prints them again: Pods, everything
+    /// with a pod template (Deployments, CronJobs, Rollouts and their like) and lists of these with
+    /// the sidecar, all other documents byte by byte. A changed document is written anew, with its
+    /// keys in order; of its comments those before the first line stay. Each pod has a line on the
+    /// standard error. If one is refused, or a document cannot be read, every fault is told, nothing
+    /// is printed, and the exit code is 1. Labels of namespaces decide nothing here.
+    ///
+    /// fairlead inject -f app.yaml | kubectl apply -f -
+    Inject(inject::Options),
+    /// Takes out of a manifest what `fairlead inject` or the webhook has added to its pods.
+    ///
+    /// After `fairlead inject` the manifest says again what it said before. Documents without
+    /// sidecars come through byte by byte. What was edited since the injection and no longer fits
+    /// is refused: every fault is told, nothing is printed, and the exit code is 1.
+    Uninject(uninject::Options),
 }
 
 fn main() -> ExitCode {
@@ -53,5 +74,7 @@ async fn run(command: &Command) -> anyhow::Result<bool> {
             explain_packet::run(options, client).await?;
             Ok(true)
         }
+        Command::Inject(options) => inject::run(options, client).await,
+        Command::Uninject(options) => uninject::run(options),
     }
 }

@@ -1,0 +1,44 @@
+//! `fairlead inject`: the webhook's work on a file, before anything is applied.
+
+mod pod;
+mod settings;
+
+use clap::Args;
+use kube::Client;
+
+use self::{pod::Injector, settings::Source};
+use crate::rewrite;
+
+#[derive(Args)]
+pub(crate) struct Options {
+    /// The manifest; - is the standard input.
+    #[arg(long, short, value_name = "FILE")]
+    filename: String,
+    /// The namespace of what names none; default: that of the kubeconfig's context, or `default`.
+    #[arg(long, short)]
+    namespace: Option<String>,
+    #[command(flatten)]
+    source: Source,
+}
+
+/// Prints the manifest with the sidecar in each pod that is to have it; `false` if one is refused.
+///
+/// # Errors
+/// The settings or the manifest cannot be read, or the output not be written.
+pub(crate) async fn run<E>(
+    options: &Options,
+    client: impl AsyncFnOnce() -> Result<Client, E>,
+) -> anyhow::Result<bool>
+where
+    E: std::error::Error + Send + Sync + 'static,
+{
+    let found = settings::load(&options.source, client).await?;
+    let injector = Injector {
+        settings: found.settings,
+        native: found.native,
+        namespace: options.namespace.clone().unwrap_or(found.namespace),
+    };
+    rewrite::run(&options.filename, |subject, pod| {
+        injector.inject(subject, pod)
+    })
+}

@@ -39,6 +39,7 @@ pub mod network_namespace;
 pub mod nft;
 pub mod plan;
 pub mod policy_route;
+mod process;
 #[cfg(test)]
 mod random;
 pub mod resolver;

@@ -2,7 +2,6 @@
 
 use std::io;
 
-use super::run::DEADLINE;
 use crate::{
     Backend,
     address::AddressError,
@@ -10,6 +9,7 @@ use crate::{
     iptables::program::{Complaint, LOCK_SECONDS, Tool, modules},
     nft::ListingError,
     policy_route::RouteError,
+    process::DEADLINE,
     rules::Rule,
     turn::TurnError,
 };

@@ -1,25 +1,16 @@
-//! Runs a program to its end, or to its deadline.
+//! Runs the programs of iptables and nftables, and tells what their failures mean.
 
-use std::{
-    env,
-    io::{self, Write},
-    os::unix::process::{CommandExt, ExitStatusExt},
-    process::{Child, Command, Stdio},
-    sync::mpsc::{self, RecvTimeoutError, Sender},
-    thread,
-    time::Duration,
-};
+use std::{env, io, process::Command, time::Duration};
 
-use rustix::{
-    fs::Access,
-    process::{Pid, Signal, kill_process_group},
-};
+use rustix::fs::Access;
 
 use super::ApplyError;
-use crate::{Backend, Log, iptables::program::Tool, rules::Rule};
-
-/// Programs wait up to five seconds for a lock and take milliseconds besides.
-pub(super) const DEADLINE: Duration = Duration::from_secs(20);
+use crate::{
+    Backend, Log,
+    iptables::program::Tool,
+    process::{self, DEADLINE},
+    rules::Rule,
+};
 
 /// The programs of iptables and nftables.
 #[derive(Clone, Copy, Debug)]
@@ -61,37 +52,19 @@ fn run(
     input: &str,
     deadline: Duration,
 ) -> Result<Result<String, String>, ApplyError> {
-    command
-        .process_group(0)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
-    let start = |source| ApplyError::Start {
-        program: program.to_owned(),
-        source,
-    };
-    let mut child = match command.spawn() {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            return Err(ApplyError::NoProgram {
-                program: program.to_owned(),
-            });
-        }
-        outcome => outcome.map_err(start)?,
-    };
-    let _watch = watch(&child, deadline);
-    if let Some(mut stdin) = child.stdin.take() {
-        // A program that ends early says why below.
-        if let Err(source) = stdin.write_all(input.as_bytes())
-            && source.kind() != io::ErrorKind::BrokenPipe
-        {
-            return Err(start(source));
-        }
-    }
-    let output = child.wait_with_output().map_err(start)?;
+    let output = process::run(command, input, deadline).map_err(|source| match source.kind() {
+        io::ErrorKind::NotFound => ApplyError::NoProgram {
+            program: program.to_owned(),
+        },
+        _ => ApplyError::Start {
+            program: program.to_owned(),
+            source,
+        },
+    })?;
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     if output.status.success() {
         Ok(Ok(text(&output.stdout)))
-    } else if output.status.signal() == Some(Signal::KILL.as_raw()) {
+    } else if process::was_killed(output.status) {
         Err(ApplyError::Killed {
             program: program.to_owned(),
         })
@@ -103,24 +76,6 @@ fn run(
             _ => complaint,
         }))
     }
-}
-
-/// Kills the child at the deadline, and what it has started, unless what is returned is dropped
-/// before.
-fn watch(child: &Child, deadline: Duration) -> Option<Sender<()>> {
-    // Its own process group has its number, which stays its own until it is waited for: after all
-    // that hold its output, such as the program that a script runs, have ended.
-    let group = Pid::from_raw(i32::try_from(child.id()).ok()?)?;
-    let (ended, end) = mpsc::channel();
-    let watch = move || {
-        if end.recv_timeout(deadline) == Err(RecvTimeoutError::Timeout) {
-            // It may have ended just now.
-            let _ = kill_process_group(group, Signal::KILL);
-        }
-    };
-    // Where memory or threads are short, nobody watches.
-    thread::Builder::new().spawn(watch).ok()?;
-    Some(ended)
 }
 
 /// Names the file that legacy iptables locks.

@@ -21,6 +21,7 @@ use crate::{
         program::{Complaint, Tool},
     },
     nft,
+    process::{self, DEADLINE},
     rules::Family,
 };
 
@@ -192,7 +193,7 @@ fn legacy_tables(family: Family) -> Result<String, LiveError> {
 
 /// What a program prints; `None` where there is no such program, or nothing that it could show.
 fn run(program: &'static str, arguments: &[&str]) -> Result<Option<String>, LiveError> {
-    let output = match Command::new(program).args(arguments).output() {
+    let output = match process::run(Command::new(program).args(arguments), "", DEADLINE) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         outcome => outcome.map_err(|source| LiveError::Start { program, source })?,
     };
@@ -203,6 +204,12 @@ fn run(program: &'static str, arguments: &[&str]) -> Result<Option<String>, Live
     } = output;
     if status.success() {
         return Ok(Some(String::from_utf8_lossy(&stdout).into_owned()));
+    }
+    if process::was_killed(status) {
+        return Err(LiveError::Program {
+            program,
+            complaint: format!("killed after {} s", DEADLINE.as_secs()),
+        });
     }
     let text = String::from_utf8_lossy(&stderr);
     match Complaint::of(&text) {

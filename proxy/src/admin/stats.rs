@@ -10,7 +10,10 @@ use regex::{Regex, RegexBuilder};
 use serde_json::{Value, json};
 
 use super::{Parameters, json};
-use crate::metrics::{Kind, Metric, Sources};
+use crate::{
+    application,
+    metrics::{Kind, Metric, Sources},
+};
 
 /// The content type of Prometheus' text format.
 const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -42,7 +45,8 @@ pub fn prometheus(sources: &Sources, parameters: &Parameters) -> Response {
 /// As [`prometheus`], and then lines of others.
 pub fn prometheus_with(sources: &Sources, parameters: &Parameters, more: &str) -> Response {
     respond(sources, parameters, |metrics| {
-        let page = exposition(metrics) + more;
+        let mut page = exposition(metrics);
+        application::metrics::join(&mut page, more);
         ([(header::CONTENT_TYPE, PROMETHEUS)], page).into_response()
     })
 }

@@ -23,6 +23,7 @@ use hyper::{
 use tokio::{sync::Semaphore, task::JoinSet, time::timeout};
 use tracing::debug;
 
+pub(crate) use self::exposition::join;
 use self::exposition::{Form, Invalid};
 use super::client::{self, Answer, AskError, Question, Reply, location::path_and_query};
 
@@ -98,7 +99,7 @@ pub(crate) async fn pages(ip: IpAddr, metrics: &AppMetrics, asker: &HeaderMap) -
     }
     for (_, answer, target) in answers {
         match answer {
-            Ok(page) => text.push_str(&page),
+            Ok(page) => join(&mut text, &page),
             Err(error) => {
                 let Target { port, path, scheme } = &target;
                 let reason = error.to_string();

@@ -4,7 +4,10 @@
 //! little that matters here: counters are declared without their `_total`, there are more types, times
 //! are in seconds, samples have exemplars, and the page has an end.
 
-use std::{collections::HashMap, fmt::Write};
+use std::{
+    collections::{HashMap, HashSet},
+    fmt::Write,
+};
 
 /// The two forms that a page may have.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -39,6 +42,7 @@ pub(super) fn text(page: &[u8], form: Form) -> Result<String, Invalid> {
     let mut text = String::with_capacity(page.len() + 1);
     let mut ended = form == Form::Text;
     for (index, line) in page.lines().enumerate() {
+        let line = line.trim_end_matches('\r');
         if form == Form::OpenMetrics && line == "# EOF" {
             ended = true;
             break;
@@ -56,6 +60,31 @@ pub(super) fn text(page: &[u8], form: Form) -> Result<String, Invalid> {
         }
     }
     if ended { Ok(text) } else { Err(Invalid::Cut) }
+}
+
+/// Adds a page to others. A family that they declare already is not declared once more: Prometheus
+/// would read over it, but not every scraper does.
+pub(crate) fn join(text: &mut String, page: &str) {
+    let declared: HashSet<String> = text
+        .lines()
+        .filter_map(declaration)
+        .map(str::to_owned)
+        .collect();
+    for line in page.lines() {
+        if declaration(line).is_none_or(|known| !declared.contains(known)) {
+            text.push_str(line);
+            text.push('\n');
+        }
+    }
+}
+
+/// Keyword and family of a line that declares one.
+fn declaration(line: &str) -> Option<&str> {
+    let rest = line
+        .strip_prefix("# TYPE ")
+        .or_else(|| line.strip_prefix("# HELP "))?;
+    let end = rest.find(' ').unwrap_or(rest.len());
+    Some(&line[..line.len() - rest.len() + end])
 }
 
 /// The types of an OpenMetrics page, by family: they may be declared after the help.
@@ -245,6 +274,58 @@ mod tests {
              # TYPE size histogram\nsize_bucket{le=\"+Inf\"} 2\nsize_count 2\n",
         );
         assert_eq!(text(b"a 1\n", Form::OpenMetrics), Err(Invalid::Cut));
+    }
+
+    #[test]
+    fn a_family_is_declared_once_in_all_pages() {
+        let mut text = "# TYPE a counter\na 1\n".to_owned();
+        join(
+            &mut text,
+            "# HELP a A.\n# TYPE a counter\na{b=\"c\"} 2\n# TYPE ab gauge\nab 1\n# a word\n",
+        );
+        assert_eq!(
+            text,
+            "# TYPE a counter\na 1\n# HELP a A.\na{b=\"c\"} 2\n# TYPE ab gauge\nab 1\n# a word\n"
+        );
+    }
+
+    /// Pages that a broken application might serve: a sound one with some bytes changed.
+    fn broken(sound: &str) -> impl Iterator<Item = Vec<u8>> {
+        const BYTES: &[u8] = b"{}\"\\=, #\n\t1aE_:.+-\xc3\xa9\r";
+        let sound = sound.as_bytes().to_vec();
+        let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+        let mut random = move |below: usize| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            usize::try_from(state % below as u64).unwrap_or(0)
+        };
+        (0..20_000).map(move |_| {
+            let mut page = sound.clone();
+            for _ in 0..=random(3) {
+                let place = random(page.len());
+                page[place] = BYTES[random(BYTES.len())];
+            }
+            page.truncate(random(page.len()) + 1);
+            page
+        })
+    }
+
+    #[test]
+    fn whatever_is_accepted_is_read_again_as_the_same() {
+        let sound = "# HELP hits Hits é.\n# TYPE hits counter\nhits_total{code=\"2\\\"0\",b=\"\"} 7.0 15 # {a=\"b\"} 1\n\
+                     # TYPE x gauge\nx 1e3\n# EOF\n";
+        let mut accepted = 0;
+        for form in [Form::Text, Form::OpenMetrics] {
+            for page in broken(sound) {
+                let Ok(once) = text(&page, form) else {
+                    continue;
+                };
+                accepted += 1;
+                assert_eq!(text(once.as_bytes(), Form::Text), Ok(once));
+            }
+        }
+        assert!(accepted > 100, "{accepted}");
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! One pod, or a workload's template of one → the same with the sidecar: pure.
 
+use fairlead_api::annotations::Faults;
 use fairlead_webhook::{
     decide::{Decision, decide},
-    inject::{self, Injected},
+    inject::{self, Fault, Injected},
     settings::Settings,
 };
 use serde_json::{Map, Value, json};
@@ -20,6 +21,10 @@ pub(crate) struct Injector {
 impl Injector {
     /// Decides and injects, as the webhook does when the pod is created.
     pub(super) fn inject(&self, subject: &Subject, pod: &Value) -> Verdict {
+        let faults = unquoted(pod);
+        if !faults.is_empty() {
+            return Verdict::Refused { faults };
+        }
         let namespace = subject.namespace.as_deref().unwrap_or(&self.namespace);
         let (decision, warning) = decide(pod, namespace, &self.settings);
         let mut notes: Vec<String> = warning.as_deref().map(warned).into_iter().collect();
@@ -59,13 +64,42 @@ impl Injector {
         };
         let owned = Owned::new(subject, uninject::without_record(pod));
         let injected = inject::inject(&owned.pod, namespace, &self.settings, self.native);
-        let mut injected = injected.map_err(|refusal| {
-            let faults = refusal.0.iter();
-            faults.map(ToString::to_string).collect::<Vec<String>>()
-        })?;
+        let mut injected =
+            injected.map_err(|refusal| refusal.0.iter().flat_map(lines).collect::<Vec<_>>())?;
         injected.pod = owned.disown(injected.pod);
         uninject::record(&mut injected.pod, &before);
         Ok(injected)
+    }
+}
+
+/// Labels and annotations that are no text, because somebody forgot the quotes. The API server
+/// refuses them; here they would be overlooked, and decide nothing.
+fn unquoted(pod: &Value) -> Vec<String> {
+    let mut faults = Vec::new();
+    for (what, path) in [
+        ("label", "/metadata/labels"),
+        ("annotation", "/metadata/annotations"),
+    ] {
+        let texts = pod.pointer(path).and_then(Value::as_object);
+        for (key, value) in texts.into_iter().flatten() {
+            if !(value.is_string() || value.is_null()) {
+                faults.push(format!(
+                    "{what} {key}: {value} is not text; put it in quotes"
+                ));
+            }
+        }
+    }
+    faults
+}
+
+/// A fault's words; each annotation's apart.
+fn lines(fault: &Fault) -> Vec<String> {
+    match fault {
+        Fault::Annotations(Faults(faults)) => faults
+            .iter()
+            .map(|fault| Faults(vec![fault.clone()]).to_string())
+            .collect(),
+        other => vec![other.to_string()],
     }
 }
 
@@ -209,6 +243,28 @@ mod tests {
     }
 
     #[test]
+    fn values_without_quotes_are_told() {
+        let template = json!({
+            "metadata": {
+                "labels": { "sidecar.istio.io/inject": false, "a": null },
+                "annotations": { "b": 1, "c": "1" },
+            },
+            "spec": { "containers": [{ "name": "app" }] },
+        });
+        let verdict = injector().inject(&subject("Deployment"), &template);
+        let Verdict::Refused { faults } = verdict else {
+            panic!("{verdict:?}");
+        };
+        assert_eq!(
+            faults,
+            [
+                "label sidecar.istio.io/inject: false is not text; put it in quotes",
+                "annotation b: 1 is not text; put it in quotes",
+            ]
+        );
+    }
+
+    #[test]
     fn every_fault_is_told() {
         let template = json!({
             "metadata": { "annotations": {
@@ -221,6 +277,7 @@ mod tests {
         let Verdict::Refused { faults } = verdict else {
             panic!("{verdict:?}");
         };
+        assert_eq!(faults.len(), 3);
         let all = faults.join("\n");
         for part in ["proxyCPU", "logLevel", "istio-podinfo"] {
             assert!(all.contains(part), "{part} in {all}");

@@ -123,11 +123,19 @@ fn word(text: &str) -> String {
 fn is_plain(text: &str) -> bool {
     let sign = |sign: char| sign.is_ascii_alphanumeric() || " _-./@$(),+=:%*".contains(sign);
     let first = |sign: char| sign.is_ascii_alphabetic() || "_/$(".contains(sign);
-    text.starts_with(first)
-        && text.chars().all(sign)
-        && !text.ends_with([' ', ':'])
-        && !text.contains(": ")
-        && matches!(scalar::resolve(text), Some(Value::String(_)))
+    is_quantity(text)
+        || text.starts_with(first)
+            && text.chars().all(sign)
+            && !text.ends_with([' ', ':'])
+            && !text.contains(": ")
+            && matches!(scalar::resolve(text), Some(Value::String(_)))
+}
+
+/// Whether a text is a number with one of Kubernetes' units, which no YAML takes for a number.
+fn is_quantity(text: &str) -> bool {
+    const UNITS: [&str; 9] = ["m", "k", "M", "G", "T", "Ki", "Mi", "Gi", "Ti"];
+    let unit = text.trim_start_matches(|sign: char| sign.is_ascii_digit());
+    unit.len() < text.len() && UNITS.contains(&unit)
 }
 
 fn double_quoted(text: &str) -> String {
@@ -188,6 +196,10 @@ mod tests {
             ("fairlead/proxy:0.1.0", "fairlead/proxy:0.1.0"),
             ("$(POD_NAMESPACE).svc", "$(POD_NAMESPACE).svc"),
             ("sidecar.istio.io/inject", "sidecar.istio.io/inject"),
+            ("512Mi", "512Mi"),
+            ("50m", "50m"),
+            ("1E", "\"1E\""),
+            ("Mi", "Mi"),
             ("yes", "\"yes\""),
             ("0644", "\"0644\""),
             ("1e3", "\"1e3\""),

@@ -2,6 +2,7 @@
 
 use std::{
     io::Write,
+    net::TcpStream,
     process::{Command, Stdio},
 };
 
@@ -10,7 +11,10 @@ use fairlead_tests::{
     wait,
 };
 
-use crate::pod::{CALLED, Pod, bounded, rest, sidecar, socket_address, two_namespaces};
+use crate::{
+    pod::{CALLED, Pod, bounded, cable, rest, sidecar, socket_address, two_namespaces},
+    tproxy,
+};
 
 const PROBES: &str = r#"{
     "/app-health/app/startupz": { "httpGet": { "port": 8080, "path": "/" } },
@@ -45,8 +49,16 @@ fn proxy(address: &str) -> Command {
 
 /// Status and body.
 #[track_caller]
-fn ask(node: &Pod, address: &str, path: &str) -> (String, String) {
-    let mut stream = bounded(node.connect(socket_address(address, 15020)));
+fn ask(node: &Namespace, address: &str, path: &str) -> (String, String) {
+    let address = socket_address(address, 15020);
+    // On a node nothing is captured.
+    let connected = node.run_as(User::PROXY, || {
+        TcpStream::connect_timeout(&address, wait::DEADLINE)
+    });
+    let mut stream = match connected {
+        Ok(stream) => bounded(stream),
+        Err(error) => panic!("connect to {address}: {error}"),
+    };
     let request = format!("GET {path} HTTP/1.1\r\nHost: pod:15020\r\nConnection: close\r\n\r\n");
     let sent = stream.write_all(request.as_bytes());
     assert!(sent.is_ok(), "{sent:?}");
@@ -55,37 +67,59 @@ fn ask(node: &Pod, address: &str, path: &str) -> (String, String) {
     (head.chars().skip(9).take(3).collect(), body.to_owned())
 }
 
+/// Asks for everything, at one address of the pod.
+#[track_caller]
+fn check(node: &Namespace, address: &str, source: &str) {
+    let (status, body) = ask(node, address, "/app-health/app/startupz");
+    assert_eq!(status, "200", "{body}");
+    let words = format!("called from {source}");
+    assert!(body.contains(&words), "{words} is not in {body}");
+    for path in ["app/livez", "app/readyz", "sidecar/livez"] {
+        let (status, body) = ask(node, address, &format!("/app-health/{path}"));
+        assert_eq!(status, "200", "{path}: {body}");
+    }
+    let (status, body) = ask(node, address, "/app-health/sidecar/readyz");
+    assert_eq!(status, "500");
+    assert!(
+        body.contains("no application in this pod listens"),
+        "{body}"
+    );
+    let (_, page) = ask(node, address, "/stats/prometheus");
+    for line in [
+        "envoy_server_live{} 1",
+        "testapp_requests_total{path=\"/\"}",
+    ] {
+        assert!(page.contains(line), "{line} is not in {page}");
+    }
+}
+
+/// The pod's addresses, and those that the proxy asks from.
+const FAMILIES: [(&str, &str); 2] = [(CALLED[0], "127.0.0.6"), (CALLED[1], "::6")];
+
 #[test]
 #[ignore = "needs root"]
 fn the_status_port_asks_the_application_past_the_redirect() {
     let (node, called) = two_namespaces();
     let _application = application(&called);
-    let node = Pod::start(node);
     let mut pod = Pod::start_command(called, proxy(CALLED[0]));
-    for (address, source) in CALLED.into_iter().zip(["127.0.0.6", "::6"]) {
+    for (address, source) in FAMILIES {
         pod.start_proxy(proxy(address));
-        let (status, body) = ask(&node, address, "/app-health/app/startupz");
-        assert_eq!(status, "200", "{body}");
-        let words = format!("called from {source}");
-        assert!(body.contains(&words), "{words} is not in {body}");
-        for path in ["app/livez", "app/readyz", "sidecar/livez"] {
-            let (status, body) = ask(&node, address, &format!("/app-health/{path}"));
-            assert_eq!(status, "200", "{path}: {body}");
-        }
-        let (status, body) = ask(&node, address, "/app-health/sidecar/readyz");
-        assert_eq!(status, "500");
-        assert!(
-            body.contains("no application in this pod listens"),
-            "{body}"
-        );
-        let (_, page) = ask(&node, address, "/stats/prometheus");
-        for line in [
-            "envoy_server_live{} 1",
-            "testapp_requests_total{path=\"/\"}",
-        ] {
-            assert!(page.contains(line), "{line} is not in {page}");
-        }
+        check(&node, address, source);
     }
     // None of it was captured: the proxy that asks is not a peer.
     assert_eq!(pod.log(), Vec::<String>::new());
+}
+
+#[test]
+#[ignore = "needs root"]
+fn a_transparent_proxys_status_port_asks_the_application_too() {
+    for (address, source) in FAMILIES {
+        let (node, called) = cable();
+        let called = tproxy::redirect(called);
+        let _application = application(&called);
+        let command = tproxy::transparent(&proxy(address));
+        let pod = Pod::start_as(tproxy::TRANSPARENT, called, command);
+        check(&node, address, source);
+        assert_eq!(pod.log(), Vec::<String>::new());
+    }
 }

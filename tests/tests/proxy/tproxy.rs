@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// What the injector makes of the proxy.
-const TRANSPARENT: User = User { uid: 0, gid: 1337 };
+pub(crate) const TRANSPARENT: User = User { uid: 0, gid: 1337 };
 
 /// The redirect of one family, of which `{loopback}` and `{proxy}` are the addresses.
 const RULES: &str = "*mangle
@@ -70,6 +70,13 @@ COMMIT
 #[track_caller]
 fn peer_and_pod() -> (Namespace, Pod) {
     let (peer, namespace) = cable();
+    let pod = Pod::start_as(TRANSPARENT, redirect(namespace), transparent(&sidecar()));
+    (peer, pod)
+}
+
+/// The namespace with the redirect.
+#[track_caller]
+pub(crate) fn redirect(namespace: Namespace) -> Namespace {
     for (family, restore, loopback, proxy) in [
         ("-4", "iptables-restore", "127.0.0.1/32", "127.0.0.6/32"),
         ("-6", "ip6tables-restore", "::1/128", "::6/128"),
@@ -84,7 +91,11 @@ fn peer_and_pod() -> (Namespace, Pod) {
         ]);
     }
     namespace.ip(&["-6", "address", "add", "::6/128", "dev", "lo"]);
-    let proxy = sidecar();
+    namespace
+}
+
+/// The sidecar's command with the one capability that it needs.
+pub(crate) fn transparent(proxy: &Command) -> Command {
     let mut command = Command::new("setpriv");
     command
         .args(["--bounding-set=-all,+net_admin", "--inh-caps=-all"])
@@ -97,7 +108,7 @@ fn peer_and_pod() -> (Namespace, Pod) {
         )
         .env("ISTIO_META_INTERCEPTION_MODE", "TPROXY")
         .stdout(Stdio::piped());
-    (peer, Pod::start_as(TRANSPARENT, namespace, command))
+    command
 }
 
 #[test]

@@ -6,13 +6,14 @@
 {{/* Values of istio.io/rev that mean this installation, as a JSON list. */}}
 {{- define "fairlead.revisions" -}}
 {{- $revision := .Values.revision | default "default" -}}
+{{- $tags := .Values.revisionTags | default list -}}
 {{- if eq .Values.revision "default" -}}
 {{- fail "revision: leave it empty for the default revision; to make a named one the default, add the tag: revisionTags: [default]" -}}
 {{- end -}}
-{{- if has $revision .Values.revisionTags -}}
+{{- if has $revision $tags -}}
 {{- fail (printf "revisionTags: %s is what this revision is called already; remove it" $revision) -}}
 {{- end -}}
-{{- concat (list $revision) .Values.revisionTags | toJson -}}
+{{- concat (list $revision) $tags | toJson -}}
 {{- end -}}
 
 {{/* Whether istio-injection=enabled means this installation: "true" or empty. */}}

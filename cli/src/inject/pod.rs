@@ -231,6 +231,73 @@ mod tests {
         assert!(matches!(verdict, Verdict::Left { .. }), "{verdict:?}");
     }
 
+    /// What a controller makes of a template.
+    fn created(template: &Value, owner: (&str, &str, &str), hash: Option<&str>) -> Value {
+        let mut pod = template.clone();
+        let (api_version, kind, name) = owner;
+        let metadata = metadata(&mut pod).unwrap();
+        metadata.insert("generateName".to_owned(), json!(format!("{name}-")));
+        let owner =
+            json!({ "apiVersion": api_version, "kind": kind, "name": name, "controller": true });
+        metadata.insert("ownerReferences".to_owned(), json!([owner]));
+        if let Some(hash) = hash {
+            metadata["labels"]["pod-template-hash"] = json!(hash);
+        }
+        pod
+    }
+
+    #[test]
+    fn the_webhook_finds_nothing_to_do_in_the_pods_of_an_injected_template() {
+        let template = json!({
+            "metadata": { "labels": { "app": "x" } },
+            "spec": { "containers": [{
+                "name": "app",
+                "ports": [{ "name": "http", "containerPort": 8080 }],
+                "readinessProbe": { "httpGet": { "port": "http" } },
+            }]},
+        });
+        for (kind, version, owner, hash) in [
+            (
+                "Deployment",
+                "apps/v1",
+                ("apps/v1", "ReplicaSet", "cart-5d4f"),
+                Some("5d4f"),
+            ),
+            (
+                "StatefulSet",
+                "apps/v1",
+                ("apps/v1", "StatefulSet", "cart"),
+                None,
+            ),
+            (
+                "DaemonSet",
+                "apps/v1",
+                ("apps/v1", "DaemonSet", "cart"),
+                None,
+            ),
+            ("Job", "batch/v1", ("batch/v1", "Job", "cart"), None),
+            (
+                "CronJob",
+                "batch/v1",
+                ("batch/v1", "Job", "cart-29345678"),
+                None,
+            ),
+            (
+                "ReplicationController",
+                "v1",
+                ("v1", "ReplicationController", "cart"),
+                None,
+            ),
+        ] {
+            let mut subject = subject(kind);
+            version.clone_into(&mut subject.api_version);
+            let pod = created(&injected(&subject, &template), owner, hash);
+            let injector = injector();
+            let again = inject::inject(&pod, "shop", &injector.settings, injector.native);
+            assert_eq!(again.unwrap().pod, pod, "{kind}");
+        }
+    }
+
     #[test]
     fn fields_that_a_template_should_not_have_come_through() {
         let template = json!({

@@ -1,8 +1,10 @@
 //! A pod → the pod that it was before the injection: pure.
 //!
-//! What the status annotation lists is taken out, and of the labels and annotations those that an
+//! What the status annotation lists is taken out, what was redirected is brought back, and of the labels and annotations those that an
 //! injection would give the pod now. Where that would not give back the very pod that was injected,
 //! say because it had one of the labels before, `inject` leaves what is missing in an annotation.
+
+mod originals;
 
 use std::collections::BTreeMap;
 
@@ -23,17 +25,13 @@ const RECORD: &str = "fairlead.io/uninject";
 /// Labels and annotations that an injected pod has, perhaps of its own.
 const METADATA: [(&str, &[&str]); 2] = [
     ("labels", &[CANONICAL_NAME_LABEL, CANONICAL_REVISION_LABEL]),
-    (
-        "annotations",
-        &[
-            DEFAULT_CONTAINER,
-            DEFAULT_LOGS_CONTAINER,
-            prometheus::PATH,
-            prometheus::PORT,
-            prometheus::SCRAPE,
-        ],
-    ),
+    ("annotations", &[DEFAULT_CONTAINER, DEFAULT_LOGS_CONTAINER]),
 ];
+/// Annotations that a pod without metrics has only because it was injected.
+const METRICS: (&str, &[&str]) = (
+    "annotations",
+    &[prometheus::PATH, prometheus::PORT, prometheus::SCRAPE],
+);
 
 /// Why a pod cannot be brought back.
 #[derive(Debug, thiserror::Error)]
@@ -101,6 +99,10 @@ fn stripped(pod: &Value) -> Result<Option<Value>, RestoreError> {
         serde_json::from_str(text).map_err(|error| RestoreError::Status(error.to_string()))?;
 
     let mut stripped = pod.clone();
+    let has_metrics = originals::bring_back(&mut stripped);
+    let metadata = METADATA
+        .into_iter()
+        .chain((!has_metrics).then_some(METRICS));
     for field in [
         "initContainers",
         "containers",
@@ -112,13 +114,13 @@ fn stripped(pod: &Value) -> Result<Option<Value>, RestoreError> {
     }
     remove_keys(&mut stripped, "annotations", &[STATUS, REVISION, RECORD]);
     let mut bare = stripped.clone();
-    for (field, keys) in METADATA {
+    for (field, keys) in metadata.clone() {
         remove_keys(&mut bare, field, keys);
     }
     // Those with which it would be injected now are not the pod's own, and the others are.
     let again = Settings::parse("image: any").ok();
     let again = again.and_then(|settings| inject(&bare, "", &settings, true).ok());
-    for (field, keys) in METADATA {
+    for (field, keys) in metadata {
         for key in keys {
             let path = format!("/metadata/{field}");
             let given = again

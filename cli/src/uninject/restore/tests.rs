@@ -88,6 +88,42 @@ fn what_the_webhook_injected_keeps_labels_of_its_own() {
 }
 
 #[test]
+fn what_the_webhook_redirected_asks_the_application_again() {
+    let settings = Settings::parse("image: a").unwrap();
+    for native in [true, false] {
+        let own = json!({
+            "metadata": { "name": "a", "annotations": {
+                "prometheus.io/scrape": "true",
+                "prometheus.io/port": "9102",
+                "prometheus.io/path": "/internal",
+            }},
+            "spec": { "containers": [
+                {
+                    "name": "one",
+                    "startupProbe": { "tcpSocket": { "port": 80 }, "failureThreshold": 3 },
+                    "readinessProbe": { "httpGet": {
+                        "path": "/ready?a=b", "port": 8080, "scheme": "HTTPS",
+                        "httpHeaders": [{ "name": "a", "value": "b" }],
+                    }},
+                    "livenessProbe": { "grpc": { "port": 9000, "service": "$(live)" } },
+                    "lifecycle": {
+                        "preStop": { "httpGet": { "port": 8080 } },
+                        "postStart": { "exec": { "command": ["true"] } },
+                    },
+                },
+                { "name": "two", "livenessProbe": { "grpc": { "port": 9000 } } },
+            ]},
+        });
+        let injected = inject(&own, "shop", &settings, native).unwrap().pod;
+        assert_ne!(
+            injected["spec"]["containers"][0],
+            own["spec"]["containers"][0]
+        );
+        assert_eq!(restore(&injected).unwrap(), Some(own));
+    }
+}
+
+#[test]
 fn what_was_edited_since_is_told() {
     let edited = |key: &str, text: &str| {
         let mut pod = injected(&pod(), "image: a");

@@ -102,3 +102,30 @@ fn an_input_of_comments_says_nothing() {
     }
     assert!(!Manifest::parse("a: 1").unwrap().is_empty());
 }
+
+#[test]
+fn whatever_is_cut_off_or_replaced_is_read_or_told_but_never_changed() {
+    let text = "\u{feff}# a\n%YAML 1.2\n---\n&a b: [1, *a, {c: 'd', \"e\": !!str f}]\n...\n---\n\
+                {\"g\": [1.5e3, null]}\n{\"h\":\"\\u00e9\"}\n---\r\ni: |-\r\n  j\n\n  k\nl: >\n m\n\
+                ? n\n: - o\n  -\tp\n<<: {q: r}\n";
+    let signs = [
+        '\n', '\t', '-', '{', '"', '&', '*', ':', '\u{0}', 'é', '#', '%',
+    ];
+    for (at, _) in text.char_indices() {
+        let (before, after) = text.split_at(at);
+        let rest = after
+            .chars()
+            .next()
+            .map_or("", |sign| &after[sign.len_utf8()..]);
+        let replaced = signs.iter().map(|sign| format!("{before}{sign}{rest}"));
+        for input in replaced.chain([before.to_owned(), after.to_owned()]) {
+            if let Ok(manifest) = Manifest::parse(&input) {
+                let mut out = String::new();
+                for document in &manifest.documents {
+                    document.write(false, &mut out);
+                }
+                assert_eq!(out, input);
+            }
+        }
+    }
+}

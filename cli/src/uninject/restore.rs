@@ -6,7 +6,7 @@
 
 mod originals;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::LazyLock};
 
 use fairlead_api::{
     annotations::prometheus,
@@ -32,6 +32,9 @@ const METRICS: (&str, &[&str]) = (
     "annotations",
     &[prometheus::PATH, prometheus::PORT, prometheus::SCRAPE],
 );
+
+/// Labels and annotations are the same with all settings but the revision.
+static ANY: LazyLock<Option<Settings>> = LazyLock::new(|| Settings::parse("image: any").ok());
 
 /// Why a pod cannot be brought back.
 #[derive(Debug, thiserror::Error)]
@@ -118,8 +121,8 @@ fn stripped(pod: &Value) -> Result<Option<Value>, RestoreError> {
         remove_keys(&mut bare, field, keys);
     }
     // Those with which it would be injected now are not the pod's own, and the others are.
-    let again = Settings::parse("image: any").ok();
-    let again = again.and_then(|settings| inject(&bare, "", &settings, true).ok());
+    let again = ANY.as_ref();
+    let again = again.and_then(|settings| inject(&bare, "", settings, true).ok());
     for (field, keys) in metadata {
         for key in keys {
             let path = format!("/metadata/{field}");

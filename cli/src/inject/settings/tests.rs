@@ -1,6 +1,9 @@
-use std::path::Path;
+use std::{convert::Infallible, path::Path};
 
-use serde_json::Value;
+use hyper::{Request, Response};
+use kube::client::Body;
+use serde_json::{Value, json};
+use tower::service_fn;
 
 use super::*;
 use crate::manifest::Manifest;
@@ -117,4 +120,114 @@ async fn the_cluster_is_asked_unless_told_otherwise() {
     let error = format!("{:#}", offline(&[]).await.unwrap_err());
     assert!(error.contains("--defaults"), "{error}");
     assert!(error.contains("no cluster here"), "{error}");
+}
+
+const CONFIGURATIONS: &str = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/";
+
+/// An API server that knows these objects, by path.
+async fn with_cluster(arguments: &[&str], objects: Vec<(String, Value)>) -> anyhow::Result<Found> {
+    let answer = service_fn(move |request: Request<Body>| {
+        let path = request.uri().path();
+        let found = objects.iter().find(|(known, _)| known == path);
+        let missing = json!({
+            "kind": "Status", "apiVersion": "v1", "status": "Failure", "code": 404,
+            "reason": "NotFound", "message": format!("{path} not found"),
+        });
+        let (code, body) = found.map_or((404, &missing), |(_, object)| (200, object));
+        let body = Body::from(body.to_string().into_bytes());
+        let response = Response::builder().status(code).body(body).unwrap();
+        async { Ok::<_, Infallible>(response) }
+    });
+    let client = Client::new(answer, "shop");
+    load(&source(arguments), async || Ok::<_, Infallible>(client)).await
+}
+
+/// An installation in a namespace, and the API server's version.
+fn installation(namespace: &str, suffix: &str, config: &str) -> Vec<(String, Value)> {
+    let configuration = json!({
+        "metadata": { "name": format!("fairlead-sidecar-injector{suffix}") },
+        "webhooks": [{
+            "name": "x", "admissionReviewVersions": ["v1"], "sideEffects": "None",
+            "clientConfig": { "service": {
+                "namespace": namespace, "name": format!("fairlead-webhook{suffix}"),
+            }},
+        }],
+    });
+    let map = json!({ "metadata": {}, "data": { "config.yaml": config } });
+    let version = json!({
+        "major": "1", "minor": "28+", "gitVersion": "v1.28.0", "gitCommit": "", "gitTreeState": "",
+        "buildDate": "", "goVersion": "", "compiler": "", "platform": "",
+    });
+    vec![
+        (
+            format!("{CONFIGURATIONS}fairlead-sidecar-injector{suffix}"),
+            configuration,
+        ),
+        (
+            format!("/api/v1/namespaces/{namespace}/configmaps/fairlead-webhook{suffix}"),
+            map,
+        ),
+        ("/version".to_owned(), version),
+    ]
+}
+
+#[tokio::test]
+async fn the_installed_settings_are_found_by_the_webhook_configuration() {
+    let mesh = installation("mesh", "", "image: example.org/a");
+    let found = with_cluster(&[], mesh.clone()).await.unwrap();
+    assert_eq!(found.settings.image.as_str(), "example.org/a");
+    assert_eq!(found.namespace, "shop");
+    assert!(!found.native, "the cluster is 1.28");
+    let found = with_cluster(&["--native", "true"], mesh).await.unwrap();
+    assert!(found.native);
+}
+
+#[tokio::test]
+async fn each_revision_has_settings_of_its_own() {
+    let mesh = installation(
+        "mesh",
+        "-canary",
+        "{image: example.org/b, revision: canary}",
+    );
+    let found = with_cluster(&["--revision", "canary"], mesh.clone())
+        .await
+        .unwrap();
+    assert_eq!(found.settings.revision, "canary");
+    let named = ["--revision", "canary", "--mesh-namespace", "mesh"];
+    let without_configuration = mesh[1..].to_vec();
+    assert!(with_cluster(&named, without_configuration).await.is_ok());
+    assert!(with_cluster(&[], mesh).await.is_err());
+}
+
+#[tokio::test]
+async fn a_missing_or_odd_installation_is_told() {
+    let mut without_key = installation("mesh", "", "");
+    without_key[1].1 = json!({ "metadata": {}, "data": { "other": "" } });
+    for (objects, parts) in [
+        (
+            vec![],
+            [
+                "MutatingWebhookConfiguration fairlead-sidecar-injector",
+                "--mesh-namespace",
+            ],
+        ),
+        (
+            installation("mesh", "", "")[..1].to_vec(),
+            ["ConfigMap fairlead-webhook in namespace mesh", "not found"],
+        ),
+        (without_key, ["has no key config.yaml", "namespace mesh"]),
+        (
+            installation("mesh", "", "imag: a"),
+            ["of two versions", "imag"],
+        ),
+        (
+            installation("mesh", "", "image: a")[..2].to_vec(),
+            ["ask the API server for its version", "not found"],
+        ),
+    ] {
+        let error = format!("{:#}", with_cluster(&[], objects).await.unwrap_err());
+        for part in parts {
+            assert!(error.contains(part), "{part} in {error}");
+        }
+    }
 }

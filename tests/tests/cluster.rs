@@ -2,13 +2,14 @@
 
 #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
-use fairlead_tests::kube::workloads::{CLIENT, SERVER};
+use fairlead_tests::binary;
+use fairlead_tests::kube::workloads::{CLIENT, PROBED, SERVER};
 use fairlead_tests::kube::{
     RELEASE, RELEASE_NAMESPACE, TestNamespace, container_process, helm, install, kubectl_with,
     object, try_kubectl, until,
 };
 use serde_json::Value;
-use std::process::Command;
+use std::{path::Path, process::Command};
 
 const INJECTED: &str = "istio-injection=enabled";
 
@@ -244,6 +245,31 @@ fn a_gigabyte_arrives_unchanged() {
 
 #[test]
 #[ignore = "needs root"]
+fn every_kind_of_probe_passes_the_sidecar_and_both_metrics_are_shown() {
+    let namespace = TestNamespace::new("test-probes", INJECTED);
+    namespace.deploy(&format!("{PROBED}---{CLIENT}"));
+    assert_eq!(ready_column(&namespace, "probed"), "3/3");
+    let address = namespace.pod("probed")["status"]["podIP"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let page = |port: u16| {
+        let url = format!("http://{address}:{port}/stats/prometheus");
+        namespace.client(&format!("get {url}")).unwrap()
+    };
+    let merged = page(15020);
+    for metric in ["envoy_server_live", "testapp_requests_total"] {
+        assert!(merged.contains(metric), "{metric} in {merged}");
+    }
+    assert!(!page(15090).contains("testapp_requests_total"));
+    // A liveness probe that failed would have restarted it.
+    let pod = namespace.pod("probed");
+    let statuses = pod["status"]["containerStatuses"].as_array().unwrap();
+    assert!(statuses.iter().all(|status| status["restartCount"] == 0));
+}
+
+#[test]
+#[ignore = "needs root"]
 fn a_bad_annotation_is_refused_with_every_fault_on_the_replica_set() {
     let namespace = TestNamespace::new("test-refuse", INJECTED);
     let bad = CLIENT.replace(
@@ -273,6 +299,27 @@ fn a_bad_annotation_is_refused_with_every_fault_on_the_replica_set() {
     ] {
         assert!(described.contains(part), "{part} in {described}");
     }
+}
+
+#[test]
+#[ignore = "needs root"]
+fn the_api_server_accepts_what_is_injected_offline() {
+    install();
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../cli/tests/corpus/server");
+    let mut files = 0;
+    for file in std::fs::read_dir(corpus).unwrap() {
+        let path = file.unwrap().path();
+        let output = Command::new(binary("fairlead"))
+            .args(["inject", "--filename"])
+            .arg(&path)
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{path:?}: {output:?}");
+        let injected = String::from_utf8(output.stdout).unwrap();
+        kubectl_with("apply --dry-run=server --filename=-", &injected);
+        files += 1;
+    }
+    assert!(files > 5, "{files} files");
 }
 
 #[test]

@@ -66,11 +66,8 @@ fn iptables_hands_over_with_addresses_unchanged() {
     install();
     let rules = rules_of_a_called_pod("test-tproxy", "TPROXY");
     assert!(rules.iptables.contains("-j TPROXY --on-port 15006"));
-    assert!(
-        !rules
-            .iptables
-            .contains("-j ISTIO_IN_REDIRECT\n-A ISTIO_OUTPUT")
-    );
+    let redirected = "-A ISTIO_INBOUND -p tcp -j ISTIO_IN_REDIRECT";
+    assert!(!rules.iptables.contains(redirected));
     assert!(
         !rules.nftables.contains("istio-proxy"),
         "{}",

@@ -39,7 +39,13 @@ const KIT: &str = "lib";
 const NAMESPACE_TESTS: [&str; 3] = [KIT, "redirect", "proxy"];
 
 /// One after the other: `webhook_outage` disturbs what `cluster` tests, and `chart` removes it.
-const CLUSTER_TESTS: [&str; 4] = ["cluster", "interception", "webhook_outage", "chart"];
+const CLUSTER_TESTS: [&str; 5] = [
+    "cluster",
+    "interception",
+    "selection",
+    "webhook_outage",
+    "chart",
+];
 
 /// Runs the rungs, all if none is named, and ends with one line that counts.
 pub(crate) fn run(rungs: &[Rung]) -> Result<ExitCode> {

@@ -48,10 +48,13 @@ pub fn join<T: fmt::Display>(items: &[T]) -> String {
 /// # Errors
 /// Names each item that is not a port.
 pub fn parse_ports(text: &str) -> Result<Vec<u16>, ValueError> {
-    parse_list(text, "ports from 1 to 65535", |item| match item.parse() {
-        Ok(0) | Err(_) => None,
-        Ok(port) => Some(port),
-    })
+    parse_list(text, "ports from 1 to 65535", parse_port)
+}
+
+/// Reads a port, 1 to 65535, written in digits alone.
+pub fn parse_port(text: &str) -> Option<u16> {
+    let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+    text.parse().ok().filter(|port| digits && *port > 0)
 }
 
 /// Reads the port on which the proxy answers the kubelet and Prometheus; 0 means none.

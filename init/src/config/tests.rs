@@ -126,6 +126,7 @@ fn each_wrong_value_says_what_is_accepted() {
                       accepted";
     for (arguments, expected) in [
         (["-p", "70000"], format!("--envoy-port '70000': {port}")),
+        (["-p", "+80"], format!("--envoy-port '+80': {port}")),
         (["-z", "0"], format!("--inbound-capture-port '0': {port}")),
         (["-e", "x"], format!("--inbound-tunnel-port 'x': {port}")),
         (["-u", "istio"], format!("--proxy-uid 'istio': {ids}")),

@@ -9,11 +9,10 @@ use super::{Backend, Ipv6, Mode, Verbosity};
 use crate::rules::{Ports, SELF_CALL_MARK};
 
 pub(super) fn port(text: &str, default: u16) -> Result<u16, &'static str> {
-    match text.parse() {
-        _ if text.is_empty() => Ok(default),
-        Ok(0) | Err(_) => Err("a port from 1 to 65535 is accepted"),
-        Ok(port) => Ok(port),
+    if text.is_empty() {
+        return Ok(default);
     }
+    values::parse_port(text).ok_or("a port from 1 to 65535 is accepted")
 }
 
 pub(super) fn ids(text: &str) -> Result<Vec<u32>, &'static str> {
@@ -65,10 +64,9 @@ pub(super) fn port_ranges(text: &str) -> Result<Vec<Ports>, values::ValueError> 
         "ports from 1 to 65535 and ranges such as 8000-8010",
         |item| {
             let (first, last) = item.split_once(['-', ':']).unwrap_or((item, item));
-            let number = |text: &str| text.parse().ok().filter(|port| *port > 0);
             let ports = Ports {
-                first: number(first)?,
-                last: number(last)?,
+                first: values::parse_port(first)?,
+                last: values::parse_port(last)?,
             };
             (ports.first <= ports.last).then_some(ports)
         },

@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use rustix::net::RecvFlags;
 use socket2::{Domain, SockRef, Socket, Type};
 
 use super::{Namespace, User};
@@ -56,7 +57,7 @@ impl Datagrams {
             // The new thread has the namespace and the user of this one.
             thread::spawn(move || {
                 let mut payload = [0; LONGEST];
-                while let Ok((length, peer)) = receiving.recv_from(&mut payload) {
+                while let Some((length, peer)) = receive(&receiving, &mut payload) {
                     let datagram = Datagram {
                         peer,
                         payload: payload[..length].to_vec(),
@@ -112,6 +113,13 @@ impl Drop for Datagrams {
         // thread then gives up the port.
         let _ = SockRef::from(&self.socket).shutdown(Shutdown::Both);
     }
+}
+
+/// The length and the sender of the next datagram; none once the socket was shut down, which the
+/// standard library does not expect of one for datagrams.
+fn receive(socket: &UdpSocket, payload: &mut [u8]) -> Option<(usize, SocketAddr)> {
+    let (length, _, peer) = rustix::net::recvfrom(socket, payload, RecvFlags::empty()).ok()?;
+    Some((length, SocketAddr::try_from(peer?).ok()?))
 }
 
 /// Sends a question from the calling thread's namespace, from any free port or from this address,

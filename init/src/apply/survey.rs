@@ -1,12 +1,16 @@
 //! What is installed in the network namespace, in every backend, before anything is changed.
 
-use std::{fs, io, process::Command};
+use std::process::Command;
 
 use super::{ApplyError, native::Native, run::Programs};
 use crate::{
     Backend,
     capability::{self, Capability},
-    iptables::{installed::Installed, program::Tool},
+    iptables::{
+        installed::Installed,
+        legacy::{self, TableNamesError},
+        program::Tool,
+    },
     netlink,
     rules::{Family, Table},
 };
@@ -162,16 +166,9 @@ fn holds_redirect(family: Family) -> bool {
     Table::ALL.into_iter().any(holds)
 }
 
-/// Whether this namespace has tables of legacy iptables; none where the kernel has no such thing.
-/// Asking for their names does not make one, as a look into a table would.
+/// Whether this namespace has tables of legacy iptables.
 fn has_legacy_tables(family: Family) -> Result<bool, ApplyError> {
-    let path = match family {
-        Family::Ipv4 => "/proc/net/ip_tables_names",
-        Family::Ipv6 => "/proc/net/ip6_tables_names",
-    };
-    match fs::read_to_string(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(source) => Err(ApplyError::Tables { path, source }),
-        Ok(names) => Ok(names.lines().any(|name| Table::of_name(name).is_some())),
-    }
+    let names = legacy::table_names(family)
+        .map_err(|TableNamesError { path, source }| ApplyError::Tables { path, source })?;
+    Ok(names.lines().any(|name| Table::of_name(name).is_some()))
 }

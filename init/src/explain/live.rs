@@ -4,7 +4,7 @@
 //! only where the kernel has one already.
 
 use std::{
-    fs, io,
+    io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
     process::{Command, Output},
 };
@@ -18,6 +18,7 @@ use crate::{
     capability::{Capability, lacks},
     iptables::{
         installed::Saved,
+        legacy::{self, TableNamesError},
         program::{Complaint, Tool},
     },
     nft,
@@ -121,7 +122,7 @@ pub fn read(family: Family) -> Result<Vec<Tables>, LiveError> {
         tables.push(saved);
     }
     if !legacy_tables(family)?.is_empty() {
-        tables.push(legacy(family)?);
+        tables.push(read_legacy(family)?);
     }
     match run("nft", &nft::LIST_ARGUMENTS)? {
         Some(listing) => {
@@ -162,7 +163,7 @@ pub fn route(destination: SocketAddr) -> Route {
     }
 }
 
-fn legacy(family: Family) -> Result<Tables, LiveError> {
+fn read_legacy(family: Family) -> Result<Tables, LiveError> {
     if lacks(Capability::NetRaw) {
         return Err(LiveError::Capability(Capability::NetRaw.name()));
     }
@@ -181,14 +182,8 @@ fn legacy(family: Family) -> Result<Tables, LiveError> {
 
 /// The tables of legacy iptables that the namespace has, without making any.
 fn legacy_tables(family: Family) -> Result<String, LiveError> {
-    let path = match family {
-        Family::Ipv4 => "/proc/net/ip_tables_names",
-        Family::Ipv6 => "/proc/net/ip6_tables_names",
-    };
-    match fs::read_to_string(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
-        outcome => outcome.map_err(|source| LiveError::Names { path, source }),
-    }
+    legacy::table_names(family)
+        .map_err(|TableNamesError { path, source }| LiveError::Names { path, source })
 }
 
 /// What a program prints; `None` where there is no such program, or nothing that it could show.

@@ -5,10 +5,11 @@ pub mod prometheus;
 use std::{collections::BTreeMap, fmt};
 
 use ipnet::IpNet;
+use serde_json::Value;
 
 use crate::values::{
-    ImageReference, InterceptionMode, LogLevel, Quantity, Selection, ValueError, parse_bool,
-    parse_cidrs, parse_ports, parse_selection, parse_status_port,
+    ImageReference, InterceptionMode, LogLevel, Ports, Quantity, Selection, ValueError, parse_bool,
+    parse_cidrs, parse_interfaces, parse_ports, parse_selection, parse_status_port,
 };
 
 /// `-m`: how inbound connections come to the proxy.
@@ -44,23 +45,46 @@ pub const REWRITE_PROBES: &str = "sidecar.istio.io/rewriteAppHTTPProbers";
 /// Whether the proxy adds the application's metrics to its own, where Prometheus asks for both.
 pub const MERGE_METRICS: &str = "prometheus.istio.io/merge-metrics";
 
+/// `-c`: interfaces on which nothing is captured.
+pub const EXCLUDE_INTERFACES: &str = "traffic.sidecar.istio.io/excludeInterfaces";
+/// `-k`: interfaces of virtual machines, whose packets are captured as outbound.
+pub const REROUTE_VIRTUAL_INTERFACES: &str = "istio.io/reroute-virtual-interfaces";
+/// The older name of [`REROUTE_VIRTUAL_INTERFACES`], which is stronger.
+pub const KUBEVIRT_INTERFACES: &str = "traffic.sidecar.istio.io/kubevirtInterfaces";
+/// Seconds before the proxy's first readiness probe.
+pub const READINESS_INITIAL_DELAY: &str = "readiness.status.sidecar.istio.io/initialDelaySeconds";
+/// Seconds between the proxy's readiness probes.
+pub const READINESS_PERIOD: &str = "readiness.status.sidecar.istio.io/periodSeconds";
+/// Readiness probes that fail in a row until the proxy is not ready.
+pub const READINESS_FAILURES: &str = "readiness.status.sidecar.istio.io/failureThreshold";
+/// Whether the proxy is a restartable init container.
+pub const NATIVE_SIDECAR: &str = "sidecar.istio.io/nativeSidecar";
+/// Whether the proxy may listen on ports below 1024.
+pub const CAP_NET_BIND_SERVICE: &str = "sidecar.istio.io/capNetBindService";
+/// Further volumes of the pod: a JSON object, name to volume.
+pub const USER_VOLUME: &str = "sidecar.istio.io/userVolume";
+/// Where the proxy's container mounts volumes: a JSON object, name to mount.
+pub const USER_VOLUME_MOUNT: &str = "sidecar.istio.io/userVolumeMount";
+/// What is laid over the pod: a comma list of `sidecar`, `gateway` and the mesh's own overlays.
+pub const TEMPLATES: &str = "inject.istio.io/templates";
+
 /// What a pod asks for in its annotations; absent means the mesh's default.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct PodSettings {
     /// [`INTERCEPTION_MODE`]
     pub interception_mode: Option<InterceptionMode>,
     /// [`INCLUDE_INBOUND_PORTS`]
-    pub include_inbound_ports: Option<Selection<u16>>,
+    pub include_inbound_ports: Option<Selection<Ports>>,
     /// [`EXCLUDE_INBOUND_PORTS`]
-    pub exclude_inbound_ports: Option<Vec<u16>>,
+    pub exclude_inbound_ports: Option<Vec<Ports>>,
     /// [`INCLUDE_OUTBOUND_IP_RANGES`]
     pub include_outbound_ip_ranges: Option<Selection<IpNet>>,
     /// [`EXCLUDE_OUTBOUND_IP_RANGES`]
     pub exclude_outbound_ip_ranges: Option<Vec<IpNet>>,
     /// [`INCLUDE_OUTBOUND_PORTS`]
-    pub include_outbound_ports: Option<Selection<u16>>,
+    pub include_outbound_ports: Option<Selection<Ports>>,
     /// [`EXCLUDE_OUTBOUND_PORTS`]
-    pub exclude_outbound_ports: Option<Vec<u16>>,
+    pub exclude_outbound_ports: Option<Vec<Ports>>,
     /// [`PROXY_CPU`]
     pub cpu_request: Option<Quantity>,
     /// [`PROXY_CPU_LIMIT`]
@@ -79,6 +103,26 @@ pub struct PodSettings {
     pub rewrite_probes: Option<bool>,
     /// [`MERGE_METRICS`]
     pub merge_metrics: Option<bool>,
+    /// [`EXCLUDE_INTERFACES`]
+    pub exclude_interfaces: Option<Vec<String>>,
+    /// [`REROUTE_VIRTUAL_INTERFACES`], or [`KUBEVIRT_INTERFACES`]
+    pub reroute_virtual_interfaces: Option<Vec<String>>,
+    /// [`READINESS_INITIAL_DELAY`]
+    pub readiness_initial_delay_seconds: Option<u32>,
+    /// [`READINESS_PERIOD`]
+    pub readiness_period_seconds: Option<u32>,
+    /// [`READINESS_FAILURES`]
+    pub readiness_failure_threshold: Option<u32>,
+    /// [`NATIVE_SIDECAR`]
+    pub native_sidecar: Option<bool>,
+    /// [`CAP_NET_BIND_SERVICE`]
+    pub cap_net_bind_service: Option<bool>,
+    /// [`USER_VOLUME`]: elements of `spec.volumes`, complete with their names
+    pub user_volumes: Option<Vec<Value>>,
+    /// [`USER_VOLUME_MOUNT`]: elements of `volumeMounts`, complete with their names
+    pub user_volume_mounts: Option<Vec<Value>>,
+    /// [`TEMPLATES`], in order
+    pub templates: Option<Vec<String>>,
 }
 
 impl PodSettings {
@@ -112,6 +156,20 @@ impl PodSettings {
             status_port: reader.read(STATUS_PORT, parse_status_port),
             rewrite_probes: reader.read(REWRITE_PROBES, parse_bool),
             merge_metrics: reader.read(MERGE_METRICS, parse_bool),
+            exclude_interfaces: reader.read(EXCLUDE_INTERFACES, parse_interfaces),
+            reroute_virtual_interfaces: {
+                let older = reader.read(KUBEVIRT_INTERFACES, parse_interfaces);
+                let newer = reader.read(REROUTE_VIRTUAL_INTERFACES, parse_interfaces);
+                newer.or(older)
+            },
+            readiness_initial_delay_seconds: reader.read(READINESS_INITIAL_DELAY, parse_seconds),
+            readiness_period_seconds: reader.read(READINESS_PERIOD, parse_count),
+            readiness_failure_threshold: reader.read(READINESS_FAILURES, parse_count),
+            native_sidecar: reader.read(NATIVE_SIDECAR, parse_bool),
+            cap_net_bind_service: reader.read(CAP_NET_BIND_SERVICE, parse_bool),
+            user_volumes: reader.read(USER_VOLUME, parse_named),
+            user_volume_mounts: reader.read(USER_VOLUME_MOUNT, parse_named),
+            templates: reader.read(TEMPLATES, parse_templates),
         };
         if reader.faults.is_empty() {
             Ok(settings)
@@ -154,6 +212,49 @@ impl Reader<'_> {
             }
         }
     }
+}
+
+/// The kubelet counts in signed numbers of 32 bits.
+fn parse_seconds(text: &str) -> Result<u32, ValueError> {
+    match text.parse::<i32>().map(u32::try_from) {
+        Ok(Ok(seconds)) => Ok(seconds),
+        _ => Err(ValueError::new(
+            "a whole number from 0 to 2147483647 is accepted",
+        )),
+    }
+}
+
+fn parse_count(text: &str) -> Result<u32, ValueError> {
+    match parse_seconds(text) {
+        Ok(count) if count > 0 => Ok(count),
+        _ => Err(ValueError::new(
+            "a whole number from 1 to 2147483647 is accepted",
+        )),
+    }
+}
+
+/// A JSON object, name to element → the elements, each with its name.
+fn parse_named(text: &str) -> Result<Vec<Value>, ValueError> {
+    let wrong = |reason: String| {
+        ValueError::new(format!(
+            "{reason}; a JSON object such as {{\"name\": {{…}}}} is accepted"
+        ))
+    };
+    let elements: BTreeMap<String, serde_json::Map<String, Value>> =
+        serde_json::from_str(text).map_err(|error| wrong(error.to_string()))?;
+    let named = |(name, mut element): (String, serde_json::Map<String, Value>)| {
+        element.insert("name".to_owned(), Value::String(name));
+        Value::Object(element)
+    };
+    Ok(elements.into_iter().map(named).collect())
+}
+
+fn parse_templates(text: &str) -> Result<Vec<String>, ValueError> {
+    let names = text
+        .split(',')
+        .map(str::trim)
+        .filter(|name| !name.is_empty());
+    Ok(names.map(ToOwned::to_owned).collect())
 }
 
 /// One annotation whose value is not accepted.
@@ -212,7 +313,10 @@ mod tests {
         ])
         .unwrap();
         assert_eq!(settings.include_inbound_ports, Some(Selection::All));
-        assert_eq!(settings.exclude_outbound_ports, Some(vec![3306, 6379]));
+        assert_eq!(
+            settings.exclude_outbound_ports,
+            Some(vec![3306.into(), 6379.into()])
+        );
         assert_eq!(settings.log_level, Some(LogLevel::Debug));
         assert!(settings.sets_resources());
     }
@@ -230,16 +334,19 @@ mod tests {
     fn an_interception_mode_is_named_exactly() {
         let settings = parse(&[(INTERCEPTION_MODE, "TPROXY")]).unwrap();
         assert_eq!(settings.interception_mode, Some(InterceptionMode::Tproxy));
-        for mode in ["tproxy", "NONE", ""] {
+        for mode in ["tproxy", "none", ""] {
             let text = parse(&[(INTERCEPTION_MODE, mode)]).unwrap_err().to_string();
-            assert!(text.contains("REDIRECT or TPROXY is accepted"), "{text}");
+            assert!(
+                text.contains("REDIRECT, TPROXY or NONE is accepted"),
+                "{text}"
+            );
         }
     }
 
     #[test]
     fn every_fault_is_told_with_key_value_and_remedy() {
         let faults = parse(&[
-            (INTERCEPTION_MODE, "NONE"),
+            (INTERCEPTION_MODE, "none"),
             (EXCLUDE_INBOUND_PORTS, "70000"),
             (PROXY_MEMORY, "lots"),
             (EXCLUDE_OUTBOUND_IP_RANGES, "10.0.0.0/33"),
@@ -251,7 +358,7 @@ mod tests {
         assert_eq!(faults.0.len(), 7);
         let text = faults.to_string();
         for part in [
-            "'NONE'",
+            "'none'",
             "'70000'",
             EXCLUDE_INBOUND_PORTS,
             "1 to 65535",

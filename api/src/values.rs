@@ -43,12 +43,57 @@ pub fn join<T: fmt::Display>(items: &[T]) -> String {
     words.join(",")
 }
 
-/// Reads a comma list of ports, 1 to 65535; empty items are dropped, as in Istio.
+/// Consecutive ports, both ends included.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct Ports {
+    /// The lowest.
+    pub first: u16,
+    /// The highest.
+    pub last: u16,
+}
+
+impl Ports {
+    /// Whether a port is among them.
+    pub fn contains(self, port: u16) -> bool {
+        (self.first..=self.last).contains(&port)
+    }
+}
+
+impl From<u16> for Ports {
+    fn from(port: u16) -> Self {
+        Self {
+            first: port,
+            last: port,
+        }
+    }
+}
+
+/// As `80` or `8000-8010`, the form of nftables and of our flags; iptables has a colon.
+impl fmt::Display for Ports {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.first == self.last {
+            write!(f, "{}", self.first)
+        } else {
+            write!(f, "{}-{}", self.first, self.last)
+        }
+    }
+}
+
+/// Reads a comma list of ports, 1 to 65535, and of ranges such as `8000-8010`; empty items are dropped,
+/// as in Istio. A range may have a colon, as iptables writes it.
 ///
 /// # Errors
-/// Names each item that is not a port.
-pub fn parse_ports(text: &str) -> Result<Vec<u16>, ValueError> {
-    parse_list(text, "ports from 1 to 65535", parse_port)
+/// Names each item that is neither.
+pub fn parse_ports(text: &str) -> Result<Vec<Ports>, ValueError> {
+    let expected = "ports from 1 to 65535 and ranges such as 8000-8010";
+    parse_list(text, expected, |item| {
+        let (first, last) = item.split_once(['-', ':']).unwrap_or((item, item));
+        let ports = Ports {
+            first: parse_port(first)?,
+            last: parse_port(last)?,
+        };
+        (ports.first <= ports.last).then_some(ports)
+    })
 }
 
 /// Reads a port, 1 to 65535, written in digits alone.
@@ -81,6 +126,23 @@ pub fn parse_bool(text: &str) -> Result<bool, ValueError> {
         "false" | "False" | "FALSE" | "f" | "F" | "0" => Ok(false),
         _ => Err(ValueError("true or false is accepted".to_owned())),
     }
+}
+
+/// Reads a comma list of the names of network interfaces, as the kernel allows them (`dev_valid_name`);
+/// iptables would take a + at the end for any rest.
+///
+/// # Errors
+/// Names each item that is not one.
+pub fn parse_interfaces(text: &str) -> Result<Vec<String>, ValueError> {
+    parse_list(text, "interface names of at most 15 characters", |item| {
+        let valid = item.len() <= 15
+            && item
+                .bytes()
+                .all(|byte| byte.is_ascii_graphic() && !b"/:\"\\'+*!".contains(&byte))
+            && !item.starts_with('-')
+            && !matches!(item, "." | "..");
+        valid.then(|| item.to_owned())
+    })
 }
 
 /// Reads a comma list of CIDRs such as `10.0.0.0/8` or `fd00::/64`; an address alone is not one.
@@ -323,6 +385,8 @@ pub enum InterceptionMode {
     Redirect,
     /// They arrive as they are at a transparent socket.
     Tproxy,
+    /// Nothing is captured, in either direction.
+    None,
 }
 
 impl InterceptionMode {
@@ -331,6 +395,7 @@ impl InterceptionMode {
         match self {
             Self::Redirect => "REDIRECT",
             Self::Tproxy => "TPROXY",
+            Self::None => "NONE",
         }
     }
 }
@@ -339,10 +404,10 @@ impl FromStr for InterceptionMode {
     type Err = ValueError;
 
     fn from_str(text: &str) -> Result<Self, ValueError> {
-        [Self::Redirect, Self::Tproxy]
+        [Self::Redirect, Self::Tproxy, Self::None]
             .into_iter()
             .find(|mode| mode.as_str() == text)
-            .ok_or_else(|| ValueError("REDIRECT or TPROXY is accepted".to_owned()))
+            .ok_or_else(|| ValueError("REDIRECT, TPROXY or NONE is accepted".to_owned()))
     }
 }
 
@@ -351,9 +416,12 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn check_ports(text: &str, expected: Result<&[u16], &str>) {
+    fn check_ports(text: &str, expected: Result<&[(u16, u16)], &str>) {
         match (parse_ports(text), expected) {
-            (Ok(ports), Ok(expected)) => assert_eq!(ports, expected),
+            (Ok(ports), Ok(expected)) => {
+                let ports: Vec<_> = ports.iter().map(|p| (p.first, p.last)).collect();
+                assert_eq!(ports, expected);
+            }
             (Err(error), Err(part)) => assert!(error.to_string().contains(part), "{error}"),
             (found, _) => panic!("{text}: {found:?}"),
         }
@@ -362,8 +430,9 @@ mod tests {
     #[test]
     fn ports_are_a_comma_list() {
         check_ports("", Ok(&[]));
-        check_ports("80", Ok(&[80]));
-        check_ports("80,443,,65535", Ok(&[80, 443, 65535]));
+        check_ports("80", Ok(&[(80, 80)]));
+        check_ports("80,443,,65535", Ok(&[(80, 80), (443, 443), (65535, 65535)]));
+        check_ports("6000-6010,8000:8001", Ok(&[(6000, 6010), (8000, 8001)]));
     }
 
     #[test]
@@ -372,6 +441,7 @@ mod tests {
         check_ports("0", Err("'0' is wrong"));
         check_ports("80, 443", Err("' 443' is wrong"));
         check_ports("-1", Err("'-1' is wrong"));
+        check_ports("10-9,1-2-3,5-", Err("'10-9', '1-2-3', '5-' are wrong"));
     }
 
     #[test]

@@ -12,10 +12,11 @@ mod zones;
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
+pub use fairlead_api::values::Ports;
 use fairlead_api::values::Selection;
 use ipnet::{IpNet, Ipv6Net};
 
-pub use self::model::{Chain, Family, Is, Match, Ports, Protocol, Rule, State, Table, Verdict};
+pub use self::model::{Chain, Family, Is, Match, Protocol, Rule, State, Table, Verdict};
 pub use self::tproxy::SELF_CALL_MARK;
 use crate::Redirect;
 

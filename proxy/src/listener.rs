@@ -131,7 +131,7 @@ fn socket(address: SocketAddr, shared: bool) -> io::Result<Socket> {
 /// Accepted sockets inherit it.
 fn intercept(socket: &Socket, address: SocketAddr, mode: InterceptionMode) -> io::Result<()> {
     match (mode, address) {
-        (InterceptionMode::Redirect, _) => Ok(()),
+        (InterceptionMode::Redirect | InterceptionMode::None, _) => Ok(()),
         (InterceptionMode::Tproxy, SocketAddr::V4(_)) => socket.set_ip_transparent_v4(true),
         (InterceptionMode::Tproxy, SocketAddr::V6(_)) => socket.set_ip_transparent_v6(true),
     }

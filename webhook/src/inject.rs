@@ -23,6 +23,8 @@ mod sidecar;
 mod status;
 mod workload;
 
+use std::collections::BTreeMap;
+
 use fairlead_api::{
     annotations::PodSettings,
     names::{INIT_CONTAINER, POD_INFO_VOLUME, PROXY_CONTAINER},
@@ -34,6 +36,29 @@ pub use self::check::{Fault, Refusal};
 use self::{metrics::Metrics, probes::Probes, status::Status, workload::Workload};
 use crate::{pod, settings::Settings};
 
+/// Where a pod is created: what is decided outside of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Place<'a> {
+    /// The name of its namespace.
+    pub namespace: &'a str,
+    /// The namespace's annotations: defaults of the pod's.
+    pub annotations: &'a BTreeMap<String, String>,
+    /// Whether the proxy is a restartable init container unless the pod says otherwise.
+    pub native: bool,
+}
+
+impl<'a> Place<'a> {
+    /// A namespace of which nothing but the name is known.
+    pub fn named(namespace: &'a str, native: bool) -> Self {
+        static NONE: BTreeMap<String, String> = BTreeMap::new();
+        Self {
+            namespace,
+            annotations: &NONE,
+            native,
+        }
+    }
+}
+
 /// An injected pod.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Injected {
@@ -43,16 +68,11 @@ pub struct Injected {
     pub warnings: Vec<String>,
 }
 
-/// Injects a pod of a namespace; `native` asks for the proxy as a restartable init container.
+/// Injects a pod.
 ///
 /// # Errors
 /// Everything that speaks against it, at once.
-pub fn inject(
-    pod: &Value,
-    namespace: &str,
-    settings: &Settings,
-    native: bool,
-) -> Result<Injected, Refusal> {
+pub fn inject(pod: &Value, place: &Place<'_>, settings: &Settings) -> Result<Injected, Refusal> {
     let check::Checked {
         previous,
         wishes,
@@ -61,8 +81,8 @@ pub fn inject(
         probes,
         metrics,
         warnings,
-    } = check::check(pod, settings, native)?;
-    let workload = Workload::of(pod, namespace);
+    } = check::check(pod, settings, place.native)?;
+    let workload = Workload::of(pod, place.namespace);
     let plan = Plan {
         settings,
         wishes: &wishes,
@@ -81,12 +101,14 @@ pub fn inject(
     } else {
         (usize::MAX, CONTAINERS, usize::MAX)
     };
-    place(spec, INIT_CONTAINERS, init_index, init::container(&plan));
-    place(spec, proxy_field, proxy_index, sidecar::container(&plan));
-    place(spec, "volumes", usize::MAX, sidecar::volume());
+    if plan.interception_mode() != InterceptionMode::None {
+        put(spec, INIT_CONTAINERS, init_index, init::container(&plan));
+    }
+    put(spec, proxy_field, proxy_index, sidecar::container(&plan));
+    put(spec, "volumes", usize::MAX, sidecar::volume());
     for name in &settings.image_pull_secrets {
         let secret = json!({ "name": name });
-        place(spec, "imagePullSecrets", usize::MAX, secret);
+        put(spec, "imagePullSecrets", usize::MAX, secret);
     }
     probes.apply(&mut injected);
     metadata::write(&mut injected, &plan, &status(&plan));
@@ -154,7 +176,7 @@ fn status(plan: &Plan<'_>) -> Status {
 
 /// Merges a named element over the one of its name, or puts it into the list at an index; past the
 /// end means last.
-fn place(spec: &mut Map<String, Value>, field: &str, index: usize, wanted: Value) {
+fn put(spec: &mut Map<String, Value>, field: &str, index: usize, wanted: Value) {
     let list = array(spec, field);
     let name = pod::name(&wanted);
     match list.iter_mut().find(|element| pod::name(element) == name) {

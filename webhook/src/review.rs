@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::{
     decide::{Decision, Reason, decide},
-    inject::{Injected, Refusal, inject},
+    inject::{Injected, Place, Refusal, inject},
     patch::additions,
     settings::Settings,
 };
@@ -137,13 +137,18 @@ impl Request {
         (&self.namespace, name.unwrap_or_default())
     }
 
+    /// The namespace in which the pod is created.
+    pub fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
     /// Decides and injects.
-    pub fn answer(&self, settings: &Settings, native: bool) -> Answer {
-        let (decision, warning) = decide(&self.pod, &self.namespace, settings);
+    pub fn answer(&self, settings: &Settings, place: &Place<'_>) -> Answer {
+        let (decision, warning) = decide(&self.pod, place.namespace, settings);
         let mut warnings = Vec::from_iter(warning);
         let verdict = match decision {
             Decision::Skip(reason) => Verdict::Skipped(reason),
-            Decision::Inject => match inject(&self.pod, &self.namespace, settings, native) {
+            Decision::Inject => match inject(&self.pod, place, settings) {
                 Ok(Injected {
                     pod,
                     warnings: more,

@@ -31,6 +31,7 @@ use tracing::{debug, info};
 
 pub use self::tls::{Certificate, serve, tls_config};
 use crate::{
+    inject::Place,
     metrics::Metrics,
     review::{self, ReviewError, Verdict},
     settings::Settings,
@@ -177,7 +178,7 @@ async fn inject(State(injector): State<Injector>, request: Request) -> Response 
         let native = native.borrow().ok_or(Rejection::Starting)?;
         let started = Instant::now();
         let review = review::Request::parse(&body).map_err(Rejection::Review)?;
-        let answer = review.answer(settings, native);
+        let answer = review.answer(settings, &Place::named(review.namespace(), native));
         log(&review, &answer);
         let response = review.respond(&answer).map_err(Rejection::Review)?;
         metrics.answered(&answer.verdict, started.elapsed());

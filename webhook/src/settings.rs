@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 
 use fairlead_api::{
     proxy_config::ProxyConfig,
-    values::{ImageReference, InterceptionMode, LogLevel, Quantity, Selection},
+    values::{ImageReference, InterceptionMode, LogLevel, Ports, Quantity, Selection},
 };
 use ipnet::IpNet;
 use kube::core::Selector;
@@ -133,17 +133,17 @@ pub struct Resources {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Traffic {
     /// `-b`
-    pub include_inbound_ports: Selection<u16>,
+    pub include_inbound_ports: Selection<Ports>,
     /// `-d`, after the mesh's own ports
-    pub exclude_inbound_ports: Vec<u16>,
+    pub exclude_inbound_ports: Vec<Ports>,
     /// `-i`
     pub include_outbound_ip_ranges: Selection<IpNet>,
     /// `-x`
     pub exclude_outbound_ip_ranges: Vec<IpNet>,
     /// `-q`
-    pub include_outbound_ports: Selection<u16>,
+    pub include_outbound_ports: Selection<Ports>,
     /// `-o`
-    pub exclude_outbound_ports: Vec<u16>,
+    pub exclude_outbound_ports: Vec<Ports>,
 }
 
 impl Settings {
@@ -230,7 +230,7 @@ pub(crate) mod tests {
         check_fault(
             "
             image: 'a b'
-            interceptionMode: NONE
+            interceptionMode: none
             resources: { limits: { cpu: lots } }
             traffic: { excludeInboundPorts: '70000', includeOutboundIPRanges: '10.0.0.0/33' }
             neverInjectSelector:
@@ -238,7 +238,7 @@ pub(crate) mod tests {
             ",
             &[
                 "'a b' for image",
-                "'NONE' for interceptionMode: REDIRECT or TPROXY is accepted",
+                "'none' for interceptionMode: REDIRECT, TPROXY or NONE is accepted",
                 "'lots' for resources.limits.cpu",
                 "'70000' for traffic.excludeInboundPorts",
                 "10.0.0.0/33",

@@ -15,7 +15,7 @@ mod probes;
 use std::{fs, path::PathBuf};
 
 use fairlead_webhook::{
-    inject::inject,
+    inject::{Place, inject},
     patch::additions,
     settings::{NativeSidecar, Settings},
 };
@@ -54,7 +54,9 @@ fn read(name: &str) -> Value {
 #[track_caller]
 fn injected(pod: &Value, native: bool) -> Value {
     let settings = settings();
-    let injected = inject(pod, NAMESPACE, &settings, native).unwrap().pod;
+    let injected = inject(pod, &Place::named(NAMESPACE, native), &settings)
+        .unwrap()
+        .pod;
 
     let Patch(operations) = additions(pod, &injected);
     assert!(
@@ -68,7 +70,9 @@ fn injected(pod: &Value, native: bool) -> Value {
 
     for found in [injected.clone(), defaults::as_stored(&injected)] {
         for native in [native, !native] {
-            let again = inject(&found, NAMESPACE, &settings, native).unwrap().pod;
+            let again = inject(&found, &Place::named(NAMESPACE, native), &settings)
+                .unwrap()
+                .pod;
             let Patch(operations) = additions(&found, &again);
             assert!(
                 operations.is_empty(),
@@ -125,7 +129,7 @@ fn a_pods_interception_mode_is_stronger_than_the_meshs() {
         ("TPROXY", Some("REDIRECT"), "REDIRECT"),
     ] {
         let settings = Settings::parse(&format!("{{image: a, interceptionMode: {mesh}}}")).unwrap();
-        let injected = inject(&with_mode(pod), NAMESPACE, &settings, true).unwrap();
+        let injected = inject(&with_mode(pod), &Place::named(NAMESPACE, true), &settings).unwrap();
         let [init, proxy] = containers(&injected.pod);
         let arguments = init["args"].as_array().unwrap();
         let mode = arguments.iter().position(|argument| argument == "-m");
@@ -139,7 +143,11 @@ fn a_pods_interception_mode_is_stronger_than_the_meshs() {
 
 #[test]
 fn a_changed_interception_mode_is_followed_and_leaves_no_capability() {
-    let inject = |pod: &Value| inject(pod, NAMESPACE, &settings(), true).unwrap().pod;
+    let inject = |pod: &Value| {
+        inject(pod, &Place::named(NAMESPACE, true), &settings())
+            .unwrap()
+            .pod
+    };
     let mode = |pod: &mut Value, mode: &str| {
         pod["metadata"]["annotations"]["sidecar.istio.io/interceptionMode"] = json!(mode);
     };
@@ -173,7 +181,7 @@ fn a_changed_interception_mode_is_followed_and_leaves_no_capability() {
 fn native_nftables_are_the_meshs_choice() {
     let init = |settings: &str| {
         let settings = Settings::parse(settings).unwrap();
-        let injected = inject(&with_mode(None), NAMESPACE, &settings, true).unwrap();
+        let injected = inject(&with_mode(None), &Place::named(NAMESPACE, true), &settings).unwrap();
         let [init, _] = containers(&injected.pod);
         init["args"].clone()
     };
@@ -271,7 +279,9 @@ fn fields_newer_than_this_program_stay() {
 #[test]
 fn what_other_webhooks_gave_our_containers_stays() {
     let pod = json!({ "spec": { "containers": [{ "name": "app" }] } });
-    let mut found = inject(&pod, NAMESPACE, &settings(), true).unwrap().pod;
+    let mut found = inject(&pod, &Place::named(NAMESPACE, true), &settings())
+        .unwrap()
+        .pod;
     let proxy = &mut found["spec"]["initContainers"][1];
     proxy["env"]
         .as_array_mut()
@@ -283,14 +293,18 @@ fn what_other_webhooks_gave_our_containers_stays() {
         .push(json!({ "name": "x", "mountPath": "/x" }));
     let containers = found["spec"]["initContainers"].as_array_mut().unwrap();
     containers.insert(0, json!({ "name": "vault" }));
-    let again = inject(&found, NAMESPACE, &settings(), true).unwrap().pod;
+    let again = inject(&found, &Place::named(NAMESPACE, true), &settings())
+        .unwrap()
+        .pod;
     assert_eq!(again, found);
 }
 
 #[test]
 fn a_second_injection_repairs_what_was_changed() {
     let pod = json!({ "spec": { "containers": [{ "name": "app" }] } });
-    let whole = inject(&pod, NAMESPACE, &settings(), true).unwrap().pod;
+    let whole = inject(&pod, &Place::named(NAMESPACE, true), &settings())
+        .unwrap()
+        .pod;
     let mut broken = whole.clone();
     broken["spec"]["initContainers"][1]["image"] = json!("other");
     broken["spec"]["initContainers"]
@@ -298,6 +312,8 @@ fn a_second_injection_repairs_what_was_changed() {
         .unwrap()
         .remove(0);
     broken["spec"]["volumes"] = json!([]);
-    let again = inject(&broken, NAMESPACE, &settings(), true).unwrap().pod;
+    let again = inject(&broken, &Place::named(NAMESPACE, true), &settings())
+        .unwrap()
+        .pod;
     assert_eq!(again, whole);
 }

@@ -3,7 +3,7 @@
 use fairlead_api::annotations::Faults;
 use fairlead_webhook::{
     decide::{Decision, decide},
-    inject::{self, Fault, Injected},
+    inject::{self, Fault, Injected, Place},
     settings::Settings,
 };
 use serde_json::{Map, Value, json};
@@ -63,7 +63,11 @@ impl Injector {
             Err(error) => return Err(vec![error.to_string()]),
         };
         let owned = Owned::new(subject, uninject::without_record(pod));
-        let injected = inject::inject(&owned.pod, namespace, &self.settings, self.native);
+        let injected = inject::inject(
+            &owned.pod,
+            &Place::named(namespace, self.native),
+            &self.settings,
+        );
         let mut injected =
             injected.map_err(|refusal| refusal.0.iter().flat_map(lines).collect::<Vec<_>>())?;
         injected.pod = owned.disown(injected.pod);
@@ -293,7 +297,11 @@ mod tests {
             version.clone_into(&mut subject.api_version);
             let pod = created(&injected(&subject, &template), owner, hash);
             let injector = injector();
-            let again = inject::inject(&pod, "shop", &injector.settings, injector.native);
+            let again = inject::inject(
+                &pod,
+                &Place::named("shop", injector.native),
+                &injector.settings,
+            );
             assert_eq!(again.unwrap().pod, pod, "{kind}");
         }
     }

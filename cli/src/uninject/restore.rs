@@ -15,7 +15,10 @@ use fairlead_api::{
         REVISION, STATUS,
     },
 };
-use fairlead_webhook::{inject::inject, settings::Settings};
+use fairlead_webhook::{
+    inject::{Place, inject},
+    settings::Settings,
+};
 use json_patch::Patch;
 use serde_json::{Map, Value};
 
@@ -122,7 +125,7 @@ fn stripped(pod: &Value) -> Result<Option<Value>, RestoreError> {
     }
     // Those with which it would be injected now are not the pod's own, and the others are.
     let again = ANY.as_ref();
-    let again = again.and_then(|settings| inject(&bare, "", settings, true).ok());
+    let again = again.and_then(|settings| inject(&bare, &Place::named("", true), settings).ok());
     for (field, keys) in metadata {
         for key in keys {
             let path = format!("/metadata/{field}");

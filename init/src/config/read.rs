@@ -4,7 +4,7 @@ use std::{fmt, net::IpAddr, path::PathBuf};
 
 use fairlead_api::{
     ports,
-    values::{parse_cidrs, parse_selection},
+    values::{parse_cidrs, parse_interfaces, parse_ports, parse_selection},
 };
 
 use super::{
@@ -12,8 +12,8 @@ use super::{
     Verbosity,
     faults::Fault,
     values::{
-        backend, distinct, duration, groups, ids, interfaces, ipv6, loopback_cidr, mark, mode,
-        networks, port, port_ranges, routing_table, selection, verbosity,
+        backend, distinct, duration, groups, ids, ipv6, loopback_cidr, mark, mode, networks, port,
+        routing_table, selection, verbosity,
     },
 };
 use crate::{Flags, flags::Switch};
@@ -166,7 +166,7 @@ fn redirect(faults: &mut Vec<Fault>, flags: &Flags) -> Redirect {
     refuse_shared_ports(faults, places);
 
     let mut port_list = |flag, text: &str| {
-        let ports = read(faults, flag, text, port_ranges);
+        let ports = read(faults, flag, text, parse_ports);
         distinct(ports.unwrap_or_default())
     };
     let excluded_inbound_ports = port_list(
@@ -183,7 +183,7 @@ fn redirect(faults: &mut Vec<Fault>, flags: &Flags) -> Redirect {
         faults,
         "istio-inbound-ports",
         &flags.istio_inbound_ports,
-        |text| parse_selection(text, port_ranges),
+        |text| parse_selection(text, parse_ports),
     );
     let outbound_cidrs = read(faults, INCLUDED_CIDRS, &flags.istio_service_cidr, |text| {
         parse_selection(text, parse_cidrs)
@@ -213,7 +213,7 @@ fn redirect(faults: &mut Vec<Fault>, flags: &Flags) -> Redirect {
         loopback_cidr,
     );
     let mut interfaces = |flag, text: &str| {
-        let names = read(faults, flag, text, interfaces);
+        let names = read(faults, flag, text, parse_interfaces);
         distinct(names.unwrap_or_default())
     };
     let excluded_interfaces =

@@ -6,7 +6,7 @@ use fairlead_api::values::{self, Selection};
 use ipnet::{IpNet, Ipv4Net};
 
 use super::{Backend, Ipv6, Mode, Verbosity};
-use crate::rules::{Ports, SELF_CALL_MARK};
+use crate::rules::SELF_CALL_MARK;
 
 pub(super) fn port(text: &str, default: u16) -> Result<u16, &'static str> {
     if text.is_empty() {
@@ -58,21 +58,6 @@ pub(super) fn routing_table(text: &str) -> Result<u32, &'static str> {
     }
 }
 
-pub(super) fn port_ranges(text: &str) -> Result<Vec<Ports>, values::ValueError> {
-    values::parse_list(
-        text,
-        "ports from 1 to 65535 and ranges such as 8000-8010",
-        |item| {
-            let (first, last) = item.split_once(['-', ':']).unwrap_or((item, item));
-            let ports = Ports {
-                first: values::parse_port(first)?,
-                last: values::parse_port(last)?,
-            };
-            (ports.first <= ports.last).then_some(ports)
-        },
-    )
-}
-
 pub(super) fn groups(text: &str) -> Result<Selection<u32>, String> {
     if text == "*" {
         return Ok(Selection::All);
@@ -94,19 +79,6 @@ pub(super) fn loopback_cidr(text: &str) -> Result<Ipv4Net, &'static str> {
         Ok(cidr) if cidr.addr().is_loopback() && cidr.prefix_len() >= 8 => Ok(cidr.trunc()),
         _ => Err("an IPv4 CIDR within 127.0.0.0/8 is accepted"),
     }
-}
-
-/// Names as the kernel allows them (`dev_valid_name`); iptables would take a + at the end for any rest.
-pub(super) fn interfaces(text: &str) -> Result<Vec<String>, values::ValueError> {
-    values::parse_list(text, "interface names of at most 15 characters", |item| {
-        let valid = item.len() <= 15
-            && item
-                .bytes()
-                .all(|byte| byte.is_ascii_graphic() && !b"/:\"\\'+*!".contains(&byte))
-            && !item.starts_with('-')
-            && !matches!(item, "." | "..");
-        valid.then(|| item.to_owned())
-    })
 }
 
 pub(super) fn duration(text: &str) -> Result<Duration, &'static str> {

@@ -2,6 +2,7 @@
 
 use std::{borrow::Cow, fmt};
 
+use fairlead_api::values::Ports;
 use ipnet::IpNet;
 
 /// The family of IP addresses.
@@ -156,42 +157,6 @@ impl Protocol {
         match self {
             Self::Tcp => "tcp",
             Self::Udp => "udp",
-        }
-    }
-}
-
-/// Consecutive ports, both ends included.
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
-pub struct Ports {
-    /// The lowest.
-    pub first: u16,
-    /// The highest.
-    pub last: u16,
-}
-
-impl Ports {
-    /// Whether a port is among them.
-    pub fn contains(self, port: u16) -> bool {
-        (self.first..=self.last).contains(&port)
-    }
-}
-
-impl From<u16> for Ports {
-    fn from(port: u16) -> Self {
-        Self {
-            first: port,
-            last: port,
-        }
-    }
-}
-
-/// As `80` or `8000-8010`, the form of nftables and of our flags; iptables has a colon.
-impl fmt::Display for Ports {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.first == self.last {
-            write!(f, "{}", self.first)
-        } else {
-            write!(f, "{}-{}", self.first, self.last)
         }
     }
 }

@@ -3,7 +3,7 @@
 use fairlead_api::{
     names::{INIT_CONTAINER, PROXY_ID},
     ports::{INBOUND, OUTBOUND, STATUS, UNCAPTURED_INBOUND},
-    values::{Selection, join},
+    values::{Ports, Selection, join},
 };
 use serde_json::{Value, json};
 
@@ -38,9 +38,10 @@ fn arguments(plan: &Plan<'_>) -> Vec<String> {
     let include_ranges = wishes.include_outbound_ip_ranges.as_ref();
     let exclude_ranges = wishes.exclude_outbound_ip_ranges.as_ref();
     let inbound = wishes.include_inbound_ports.as_ref();
-    let mut uncaptured = UNCAPTURED_INBOUND.to_vec();
-    uncaptured.retain(|port| *port != STATUS);
-    uncaptured.extend(plan.status_port);
+    let fixed = UNCAPTURED_INBOUND
+        .into_iter()
+        .filter(|port| *port != STATUS);
+    let mut uncaptured: Vec<Ports> = fixed.chain(plan.status_port).map(Ports::from).collect();
     let excluded = wishes.exclude_inbound_ports.as_ref();
     uncaptured.extend(excluded.unwrap_or(&mesh.exclude_inbound_ports));
 

@@ -65,7 +65,9 @@ pub(super) fn container(plan: &Plan<'_>) -> Value {
 
 fn security_context(mode: InterceptionMode) -> Value {
     let (capabilities, user) = match mode {
-        InterceptionMode::Redirect => (json!({ "drop": ["ALL"] }), PROXY_ID),
+        InterceptionMode::Redirect | InterceptionMode::None => {
+            (json!({ "drop": ["ALL"] }), PROXY_ID)
+        }
         // A transparent socket takes NET_ADMIN, which Kubernetes gives to no user but root. The
         // redirect then knows the proxy by its group.
         InterceptionMode::Tproxy => (json!({ "add": ["NET_ADMIN"], "drop": ["ALL"] }), 0),

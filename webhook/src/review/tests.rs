@@ -22,7 +22,7 @@ fn review(object: &Value) -> Value {
 
 fn answer(object: &Value) -> Value {
     let request = Request::parse(review(object).to_string().as_bytes()).unwrap();
-    let answer = request.answer(&settings(), true);
+    let answer = request.answer(&settings(), &Place::named(request.namespace(), true));
     serde_json::from_slice(&request.respond(&answer).unwrap()).unwrap()
 }
 

@@ -1,6 +1,9 @@
 //! The application's metrics, and the annotations by which Prometheus finds the pod.
 
-use fairlead_webhook::{inject::inject, settings::Settings};
+use fairlead_webhook::{
+    inject::{Place, inject},
+    settings::Settings,
+};
 use serde_json::{Value, json};
 
 use crate::{NAMESPACE, check_golden, containers, injected, settings};
@@ -94,9 +97,13 @@ fn the_annotation_is_stronger_than_the_mesh() {
         if let Some(wish) = wish {
             annotations["prometheus.istio.io/merge-metrics"] = json!(wish);
         }
-        let injected = inject(&pod(&annotations), NAMESPACE, &settings, true)
-            .unwrap()
-            .pod;
+        let injected = inject(
+            &pod(&annotations),
+            &Place::named(NAMESPACE, true),
+            &settings,
+        )
+        .unwrap()
+        .pod;
         assert_eq!(!seen(&injected)[0].is_null(), merges, "{mesh} {wish:?}");
     }
 }
@@ -130,7 +137,7 @@ fn every_fault_is_told_at_once() {
         "prometheus.istio.io/scrape-targets": "15020:/x",
         "sidecar.istio.io/logLevel": "loud",
     }));
-    let refusal = inject(&pod, NAMESPACE, &settings(), true)
+    let refusal = inject(&pod, &Place::named(NAMESPACE, true), &settings())
         .unwrap_err()
         .to_string();
     for words in [
@@ -145,7 +152,7 @@ fn every_fault_is_told_at_once() {
         "prometheus.istio.io/merge-metrics": "true",
         "status.sidecar.istio.io/port": "0",
     }));
-    let refusal = inject(&pod, NAMESPACE, &settings(), true)
+    let refusal = inject(&pod, &Place::named(NAMESPACE, true), &settings())
         .unwrap_err()
         .to_string();
     let words =

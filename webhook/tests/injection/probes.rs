@@ -2,7 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use fairlead_webhook::{inject::inject, settings::Settings};
+use fairlead_webhook::{
+    inject::{Place, inject},
+    settings::Settings,
+};
 use serde_json::{Value, json};
 
 use crate::{NAMESPACE, check_golden, containers, injected, read, settings};
@@ -138,7 +141,9 @@ fn the_annotation_is_stronger_than_the_mesh() {
             value["metadata"]["annotations"] =
                 json!({ "sidecar.istio.io/rewriteAppHTTPProbers": text });
         }
-        let injected = inject(&value, NAMESPACE, &settings, true).unwrap().pod;
+        let injected = inject(&value, &Place::named(NAMESPACE, true), &settings)
+            .unwrap()
+            .pod;
         let found = &injected["spec"]["containers"][0]["livenessProbe"];
         assert_eq!(*found != probe, rewrites, "{mesh} {pod:?}");
     }
@@ -153,7 +158,7 @@ fn rewriting_without_a_status_port_is_refused_where_it_is_asked_for() {
         }},
         "spec": { "containers": [{ "name": "web" }] },
     });
-    let refusal = inject(&pod, NAMESPACE, &settings(), true).unwrap_err();
+    let refusal = inject(&pod, &Place::named(NAMESPACE, true), &settings()).unwrap_err();
     let words =
         "annotation 'sidecar.istio.io/rewriteAppHTTPProbers' is true, which needs the status port";
     assert!(refusal.to_string().contains(words), "{refusal}");

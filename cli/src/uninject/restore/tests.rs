@@ -6,7 +6,9 @@ use super::*;
 #[track_caller]
 fn injected(pod: &Value, settings: &str) -> Value {
     let settings = Settings::parse(settings).unwrap();
-    let mut injected = inject(pod, "shop", &settings, true).unwrap().pod;
+    let mut injected = inject(pod, &Place::named("shop", true), &settings)
+        .unwrap()
+        .pod;
     record(&mut injected, pod);
     injected
 }
@@ -83,7 +85,9 @@ fn what_the_webhook_injected_keeps_labels_of_its_own() {
     let settings = Settings::parse("image: a").unwrap();
     let mut own = pod();
     own["metadata"]["labels"] = json!({ "app": "cart", CANONICAL_NAME_LABEL: "basket" });
-    let injected = inject(&own, "shop", &settings, true).unwrap().pod;
+    let injected = inject(&own, &Place::named("shop", true), &settings)
+        .unwrap()
+        .pod;
     assert_eq!(restore(&injected).unwrap(), Some(own));
 }
 
@@ -114,7 +118,9 @@ fn what_the_webhook_redirected_asks_the_application_again() {
                 { "name": "two", "livenessProbe": { "grpc": { "port": 9000 } } },
             ]},
         });
-        let injected = inject(&own, "shop", &settings, native).unwrap().pod;
+        let injected = inject(&own, &Place::named("shop", native), &settings)
+            .unwrap()
+            .pod;
         assert_ne!(
             injected["spec"]["containers"][0],
             own["spec"]["containers"][0]

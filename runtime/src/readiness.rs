@@ -16,6 +16,7 @@ pub struct Readiness {
 pub struct Gate {
     name: &'static str,
     open: Arc<AtomicBool>,
+    note: Arc<Mutex<Option<String>>>,
 }
 
 impl Readiness {
@@ -25,6 +26,7 @@ impl Readiness {
         let gate = Gate {
             name,
             open: Arc::default(),
+            note: Arc::default(),
         };
         self.gates
             .lock()
@@ -40,6 +42,18 @@ impl Readiness {
             .iter()
             .map(|gate| (gate.name, gate.is_open()))
             .collect()
+    }
+
+    /// Every gate as a line for a person: `[+]` open or `[-]` closed, its name, and its note.
+    pub fn lines(&self) -> Vec<(bool, String)> {
+        let gates = self.gates.lock().unwrap_or_else(PoisonError::into_inner);
+        let line = |gate: &Gate| {
+            let (open, note) = (gate.is_open(), gate.note());
+            let mark = if open { '+' } else { '-' };
+            let note = note.map_or_else(String::new, |note| format!(": {note}"));
+            (open, format!("[{mark}] {}{note}", gate.name))
+        };
+        gates.iter().map(line).collect()
     }
 
     /// The names of the closed gates; empty means ready.
@@ -69,6 +83,17 @@ impl Gate {
         self.open.store(false, Ordering::Release);
     }
 
+    /// What a person should know of the condition, whether it holds or not; `None` takes it back.
+    pub fn set_note(&self, note: Option<String>) {
+        *self.note.lock().unwrap_or_else(PoisonError::into_inner) = note;
+    }
+
+    /// The last note.
+    pub fn note(&self) -> Option<String> {
+        let note = self.note.lock().unwrap_or_else(PoisonError::into_inner);
+        note.clone()
+    }
+
     /// Whether the condition holds.
     pub fn is_open(&self) -> bool {
         self.open.load(Ordering::Acquire)
@@ -94,5 +119,19 @@ mod tests {
             readiness.gates(),
             [("listeners", false), ("certificate", true)]
         );
+    }
+
+    #[test]
+    fn a_note_stands_beside_its_gate_until_it_is_taken_back() {
+        let readiness = Readiness::default();
+        let gate = readiness.gate("certificate");
+        gate.set_note(Some("it has expired".to_owned()));
+        assert_eq!(
+            readiness.lines(),
+            [(false, "[-] certificate: it has expired".to_owned())]
+        );
+        gate.open();
+        gate.set_note(None);
+        assert_eq!(readiness.lines(), [(true, "[+] certificate".to_owned())]);
     }
 }

@@ -137,13 +137,13 @@ struct ReadyQuery {
 
 async fn ready(State(readiness): State<Readiness>, Query(query): Query<ReadyQuery>) -> Response {
     let mut text = String::new();
-    let gates = readiness.gates();
-    for (name, open) in &gates {
+    let lines = readiness.lines();
+    for (open, line) in &lines {
         if !open || query.verbose.is_some() {
-            text += &format!("[{}] {name}\n", if *open { "+" } else { "-" });
+            text += &format!("{line}\n");
         }
     }
-    if gates.iter().all(|(_, open)| *open) {
+    if lines.iter().all(|(open, _)| *open) {
         text += "ready\n";
         text.into_response()
     } else {

@@ -4,7 +4,8 @@
 //! API server has filled in its defaults meanwhile. For that, what an earlier injection left (it
 //! is listed in the status annotation) is kept and only the wanted fields are merged over it.
 //!
-//! - [`check`]: what makes a pod refused, and what is only warned of
+//! - [`fault`]: what makes a pod refused
+//! - [`check`]: whether it is, and what is only warned of
 //! - [`status`]: the annotation that lists what was injected
 //! - [`workload`]: who owns the pod
 //! - [`init`], [`sidecar`]: the two containers
@@ -14,6 +15,7 @@
 //! - [`merge`]: wanted fields over existing ones
 
 mod check;
+mod fault;
 mod init;
 mod merge;
 mod metadata;
@@ -32,7 +34,7 @@ use fairlead_api::{
 };
 use serde_json::{Map, Value, json};
 
-pub use self::check::{Fault, Refusal};
+pub use self::fault::{Fault, Refusal};
 use self::{metrics::Metrics, probes::Probes, status::Status, workload::Workload};
 use crate::{pod, settings::Settings};
 

@@ -1,4 +1,7 @@
-use fairlead_api::annotations::{EXCLUDE_INBOUND_PORTS, LOG_LEVEL, PROXY_CPU};
+use fairlead_api::{
+    annotations::{EXCLUDE_INBOUND_PORTS, LOG_LEVEL, PROXY_CPU},
+    names::STATUS,
+};
 use serde_json::json;
 
 use super::*;

@@ -7,7 +7,7 @@ use fairlead_api::{ports, values::LogLevel};
 use fairlead_runtime::log::Format;
 
 use crate::{
-    certificate::Names,
+    certificate::{Names, Origin},
     settings::{Settings, SettingsError},
 };
 
@@ -38,6 +38,12 @@ pub struct Flags {
     /// The Secret that holds the certificate authority.
     #[arg(long, env = "FAIRLEAD_SECRET", default_value = "fairlead-webhook-ca")]
     pub secret: String,
+    /// A Secret of type kubernetes.io/tls with a certificate to serve instead of one by an own authority.
+    #[arg(long, env = "FAIRLEAD_CERTIFICATE_SECRET", default_value = "")]
+    pub certificate_secret: String,
+    /// Whether the caBundle is made of that Secret's ca.crt (true), or kept by somebody else (false).
+    #[arg(long, env = "FAIRLEAD_KEEP_CA_BUNDLE", default_value = "true")]
+    pub keep_ca_bundle: String,
     /// The Service through which the API server calls.
     #[arg(long, env = "FAIRLEAD_SERVICE", default_value = "fairlead-webhook")]
     pub service: String,
@@ -66,6 +72,8 @@ pub struct Flags {
 pub struct Config {
     /// The objects that belong to this installation.
     pub names: Names,
+    /// Where the serving certificate comes from.
+    pub origin: Origin,
     /// The injector's configuration.
     pub settings: Settings,
     /// Port of the HTTPS pages.
@@ -141,10 +149,15 @@ impl Config {
                 None
             }
         };
+        let origin = origin(flags, &mut faults);
         let settings = settings(&flags.config, read, &mut faults);
+        let secret = match origin {
+            Some(Origin::Brought { .. }) => &flags.certificate_secret,
+            _ => &flags.secret,
+        };
         let names = Names {
             namespace: flags.namespace.clone(),
-            secret: flags.secret.clone(),
+            secret: secret.clone(),
             configuration: flags.webhook_configuration.clone(),
             service: flags.service.clone(),
             cluster_domain: settings
@@ -154,6 +167,7 @@ impl Config {
         let config = || {
             Some(Self {
                 names,
+                origin: origin?,
                 settings: settings?,
                 https_port: https_port?,
                 metrics_port: metrics_port?,
@@ -166,6 +180,29 @@ impl Config {
         match config() {
             Some(config) if faults.is_empty() => Ok(config),
             _ => Err(ConfigError(faults)),
+        }
+    }
+}
+
+fn origin(flags: &Flags, faults: &mut Vec<String>) -> Option<Origin> {
+    let brought = !flags.certificate_secret.is_empty();
+    match (brought, flags.keep_ca_bundle.as_str()) {
+        (false, "true") => Some(Origin::Own),
+        (true, "true") => Some(Origin::Brought { keep_bundle: true }),
+        (true, "false") => Some(Origin::Brought { keep_bundle: false }),
+        (false, "false") => {
+            faults.push(
+                "--keep-ca-bundle is 'false' without --certificate-secret: nobody else can know the \
+                 own authority"
+                    .to_owned(),
+            );
+            None
+        }
+        (_, other) => {
+            faults.push(format!(
+                "--keep-ca-bundle is '{other}': true or false is accepted"
+            ));
+            None
         }
     }
 }
@@ -233,6 +270,31 @@ mod tests {
         assert_eq!(config.metrics_port, 15014);
         assert_eq!(config.names.configuration, "fairlead-sidecar-injector");
         assert_eq!(config.names.cluster_domain, "cluster.local");
+    }
+
+    #[test]
+    fn a_certificate_is_own_or_brought() {
+        for (secret, keep, expected) in [
+            ("", "true", Some(("fairlead-webhook-ca", Origin::Own))),
+            (
+                "tls",
+                "true",
+                Some(("tls", Origin::Brought { keep_bundle: true })),
+            ),
+            (
+                "tls",
+                "false",
+                Some(("tls", Origin::Brought { keep_bundle: false })),
+            ),
+            ("", "false", None),
+            ("tls", "perhaps", None),
+        ] {
+            let flags = flags(&["--certificate-secret", secret, "--keep-ca-bundle", keep]);
+            let config = Config::check(&flags, |_| Ok("image: a".to_owned()));
+            let found = config.map(|config| (config.names.secret, config.origin));
+            let expected = expected.map(|(secret, origin)| (secret.to_owned(), origin));
+            assert_eq!(found.ok(), expected, "{secret} {keep}");
+        }
     }
 
     #[test]

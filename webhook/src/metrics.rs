@@ -27,6 +27,7 @@ pub struct Metrics {
     rejected: Family<RejectionLabels, Counter>,
     leaf_expiry: Gauge<i64, AtomicI64>,
     authority_expiry: Gauge<i64, AtomicI64>,
+    certificate_faulty: Gauge<i64, AtomicI64>,
     bundle_writes: Family<WriteLabels, Counter<u64, AtomicU64>>,
 }
 
@@ -61,6 +62,7 @@ impl Metrics {
             rejected: Family::default(),
             leaf_expiry: Gauge::default(),
             authority_expiry: Gauge::default(),
+            certificate_faulty: Gauge::default(),
             bundle_writes: Family::default(),
         };
         let mut registry = Registry::default();
@@ -106,6 +108,11 @@ impl Metrics {
             metrics.authority_expiry.clone(),
         );
         registry.register(
+            "fairlead_webhook_certificate_faulty",
+            "1 while something keeps the certificate from being kept; /readyz?verbose says what",
+            metrics.certificate_faulty.clone(),
+        );
+        registry.register(
             "fairlead_webhook_ca_bundle_writes",
             "Writes of the caBundle into the MutatingWebhookConfiguration",
             metrics.bundle_writes.clone(),
@@ -142,6 +149,11 @@ impl Metrics {
     /// An authority came into use.
     pub(crate) fn authority_expires(&self, unix_seconds: i64) {
         self.authority_expiry.set(unix_seconds);
+    }
+
+    /// Whether something keeps the certificate from being kept.
+    pub(crate) fn certificate_faulty(&self, faulty: bool) {
+        self.certificate_faulty.set(faulty.into());
     }
 
     /// The caBundle was written, or could not be.

@@ -64,6 +64,7 @@ pub async fn run(config: Config) -> Result<(), StartError> {
     let keeper = Keeper::new(
         client,
         config.names,
+        config.origin,
         certificate.clone(),
         trusted,
         metrics.clone(),

@@ -8,11 +8,12 @@ use rcgen::{
 };
 use rustls::{
     crypto::aws_lc_rs::sign::any_supported_type,
-    pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, pem::PemObject},
+    pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer},
     sign::CertifiedKey,
 };
 use time::{Duration, OffsetDateTime};
-use x509_parser::parse_x509_certificate;
+
+use super::pem::{self, Certificate};
 
 /// Long, because whoever copied the bundle elsewhere has to follow when it changes.
 const AUTHORITY_LIFETIME: Duration = Duration::days(3650);
@@ -23,17 +24,19 @@ const LEAF_LIFETIME: Duration = Duration::days(7);
 /// Clocks of nodes differ.
 const CLOCK_SKEW: Duration = Duration::hours(1);
 
-const END_OF_CERTIFICATE: &str = "-----END CERTIFICATE-----";
+/// A predecessor is trusted this long after its successor was made: longer than any serving certificate
+/// that it has issued.
+const RETIREMENT: Duration = Duration::days(8);
 
 /// A certificate authority with its private key.
 #[derive(Debug)]
 pub(super) struct Authority {
-    /// What API servers are to trust, as PEM: this authority first, then its predecessors.
+    /// What API servers are to trust, as PEM: this authority, its predecessors and its successor.
     pub(super) bundle: String,
     /// The private key, as PEM.
     pub(super) key: String,
-    /// When it expires.
-    pub(super) not_after: OffsetDateTime,
+    /// This authority's own certificate, which is in the bundle.
+    pub(super) certificate: Certificate,
     issuer: Issuer<'static, KeyPair>,
 }
 
@@ -44,8 +47,6 @@ pub(super) struct Leaf {
     pub(super) not_after: OffsetDateTime,
     /// When the next one is issued.
     pub(super) renew_at: OffsetDateTime,
-    /// The bundle of the authority that issued it.
-    pub(super) bundle: String,
 }
 
 /// Why an authority or a certificate cannot be made.
@@ -55,18 +56,20 @@ pub(super) enum IssueError {
     Generate(#[from] rcgen::Error),
     #[error("use the new key for TLS")]
     Use(#[from] rustls::Error),
+    #[error("read the new certificate back")]
+    ReadBack(#[from] ParseError),
 }
 
 /// Why a bundle and a key are not an authority.
 #[derive(Debug, Eq, PartialEq, thiserror::Error)]
 pub(super) enum ParseError {
-    #[error("the bundle does not begin with a PEM certificate")]
+    #[error("the bundle holds no PEM certificate")]
     Certificate,
-    #[error("the first certificate of the bundle is not an authority's")]
+    #[error("the key's certificate is not an authority's")]
     NotAnAuthority,
     #[error("the key is not a PKCS #8 private key in PEM")]
     Key,
-    #[error("the key does not belong to the first certificate of the bundle")]
+    #[error("the key belongs to no certificate of the bundle")]
     Mismatch,
 }
 
@@ -75,8 +78,10 @@ impl Authority {
     pub(super) fn generate(now: OffsetDateTime) -> Result<Self, IssueError> {
         let key = KeyPair::generate()?;
         let mut params = CertificateParams::default();
-        // The date tells predecessor and successor apart.
-        let name = format!("Fairlead webhook authority of {}", now.date());
+        // The time tells predecessor and successor apart.
+        let (hour, minute, second) = now.to_hms();
+        let time = format!("{} {hour:02}:{minute:02}:{second:02}", now.date());
+        let name = format!("Fairlead webhook authority of {time}");
         params.distinguished_name = rcgen::DistinguishedName::new();
         params.distinguished_name.push(DnType::CommonName, name);
         params.not_before = now - CLOCK_SKEW;
@@ -84,53 +89,55 @@ impl Authority {
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let certificate = params.self_signed(&key)?;
-        Ok(Self {
-            bundle: certificate.pem(),
-            key: key.serialize_pem(),
-            not_after: params.not_after,
-            issuer: Issuer::new(params, key),
-        })
+        Ok(Self::parse(&certificate.pem(), &key.serialize_pem())?)
     }
 
-    /// Reads one back.
+    /// Reads one back: its certificate is the one of the bundle to which the key belongs.
     pub(super) fn parse(bundle: &str, key: &str) -> Result<Self, ParseError> {
-        let certificate = CertificateDer::from_pem_slice(bundle.as_bytes())
-            .map_err(|_| ParseError::Certificate)?;
-        let (_, x509) =
-            parse_x509_certificate(&certificate).map_err(|_| ParseError::Certificate)?;
-        if !x509.is_ca() {
-            return Err(ParseError::NotAnAuthority);
+        let certificates = pem::certificates(bundle);
+        if certificates.is_empty() {
+            return Err(ParseError::Certificate);
         }
         let key_pair = KeyPair::from_pem(key).map_err(|_| ParseError::Key)?;
-        if x509.public_key().subject_public_key.data.as_ref() != key_pair.der_bytes() {
-            return Err(ParseError::Mismatch);
+        let of_the_key = |certificate: &Certificate| certificate.public_key == key_pair.der_bytes();
+        let certificate = certificates.into_iter().find(of_the_key);
+        let certificate = certificate.ok_or(ParseError::Mismatch)?;
+        if !certificate.is_authority {
+            return Err(ParseError::NotAnAuthority);
         }
-        let not_after = x509.validity().not_after.to_datetime();
-        let issuer = Issuer::from_ca_cert_der(&certificate, key_pair)
+        let issuer = Issuer::from_ca_cert_der(&certificate.der, key_pair)
             .map_err(|_| ParseError::NotAnAuthority)?;
         Ok(Self {
             bundle: bundle.to_owned(),
             key: key.to_owned(),
-            not_after,
+            certificate,
             issuer,
         })
     }
 
-    /// Whether its end is near enough for a successor.
-    pub(super) fn needs_successor(&self, now: OffsetDateTime) -> bool {
-        self.not_after - now < SUCCESSOR_AHEAD
+    /// When it expires.
+    pub(super) fn not_after(&self) -> OffsetDateTime {
+        self.certificate.not_after
     }
 
-    /// Makes the successor, whose bundle trusts the predecessors too until they expire.
+    /// Whether its end is near enough for a successor.
+    pub(super) fn needs_successor(&self, now: OffsetDateTime) -> bool {
+        self.not_after() - now < SUCCESSOR_AHEAD
+    }
+
+    /// Makes the successor, whose bundle trusts this one and its predecessors too.
     pub(super) fn successor(&self, now: OffsetDateTime) -> Result<Self, IssueError> {
         let mut successor = Self::generate(now)?;
-        for predecessor in self.bundle.split_inclusive(END_OF_CERTIFICATE) {
-            if expires_after(predecessor, now) {
-                successor.bundle += predecessor.trim();
-                successor.bundle.push('\n');
-            }
-        }
+        let before = pem::certificates(&self.bundle);
+        successor.bundle += &pem::bundle(before.iter().filter(|one| one.not_after > now));
         Ok(successor)
+    }
+
+    /// The bundle without predecessors, if there are any and nobody can need them anymore.
+    pub(super) fn without_predecessors(&self, now: OffsetDateTime) -> Option<String> {
+        let made = self.certificate.not_before + CLOCK_SKEW;
+        let alone = pem::bundle([&self.certificate]);
+        (now >= made + RETIREMENT && self.bundle != alone).then_some(alone)
     }
 
     /// Issues a serving certificate for the names.
@@ -142,7 +149,7 @@ impl Authority {
             .distinguished_name
             .push(DnType::CommonName, "fairlead-webhook");
         params.not_before = now - CLOCK_SKEW;
-        params.not_after = (now + LEAF_LIFETIME).min(self.not_after);
+        params.not_after = (now + LEAF_LIFETIME).min(self.not_after());
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         params.use_authority_key_identifier_extension = true;
@@ -154,17 +161,8 @@ impl Authority {
             certified_key: Arc::new(certified_key),
             not_after: params.not_after,
             renew_at: now + (params.not_after - now) / 2,
-            bundle: self.bundle.clone(),
         })
     }
-}
-
-fn expires_after(certificate: &str, now: OffsetDateTime) -> bool {
-    let Ok(der) = CertificateDer::from_pem_slice(certificate.as_bytes()) else {
-        return false;
-    };
-    let parsed = parse_x509_certificate(&der);
-    parsed.is_ok_and(|(_, x509)| x509.validity().not_after.to_datetime() > now)
 }
 
 #[cfg(test)]
@@ -177,7 +175,7 @@ mod tests {
     fn what_is_written_is_read_back() {
         let authority = Authority::generate(NOW).unwrap();
         let again = Authority::parse(&authority.bundle, &authority.key).unwrap();
-        assert_eq!(again.not_after, authority.not_after);
+        assert_eq!(again.not_after(), authority.not_after());
         assert_eq!(again.bundle, authority.bundle);
         assert!(!again.needs_successor(NOW));
     }
@@ -205,16 +203,39 @@ mod tests {
     #[test]
     fn a_successor_keeps_predecessors_until_they_expire() {
         let first = Authority::generate(NOW).unwrap();
-        let later = first.not_after - Duration::days(100);
+        let later = first.not_after() - Duration::days(100);
         assert!(first.needs_successor(later));
         let second = first.successor(later).unwrap();
         assert!(second.bundle.ends_with(&first.bundle));
         assert!(!second.needs_successor(later));
-        let again = Authority::parse(&second.bundle, &second.key).unwrap();
-        assert_eq!(again.not_after, second.not_after);
-        let much_later = first.not_after + Duration::days(1);
+        // Both keys find their certificate in the one bundle.
+        for (key, expected) in [(&second.key, &second), (&first.key, &first)] {
+            let again = Authority::parse(&second.bundle, key).unwrap();
+            assert_eq!(again.certificate.der, expected.certificate.der);
+        }
+        let much_later = first.not_after() + Duration::days(1);
         let third = second.successor(much_later).unwrap();
-        assert_eq!(third.bundle.matches(END_OF_CERTIFICATE).count(), 2);
+        assert_eq!(pem::certificates(&third.bundle).len(), 2);
+    }
+
+    #[test]
+    fn predecessors_retire_when_what_they_issued_has_expired() {
+        let first = Authority::generate(NOW).unwrap();
+        let second = first.successor(NOW).unwrap();
+        assert!(RETIREMENT > LEAF_LIFETIME + CLOCK_SKEW);
+        for (authority, age, expected) in [
+            (&first, Duration::ZERO, None),
+            (&first, RETIREMENT * 2, None),
+            (&second, Duration::ZERO, None),
+            (&second, RETIREMENT - Duration::SECOND, None),
+            (
+                &second,
+                RETIREMENT,
+                Some(pem::bundle([&second.certificate])),
+            ),
+        ] {
+            assert_eq!(authority.without_predecessors(NOW + age), expected, "{age}");
+        }
     }
 
     #[test]
@@ -224,9 +245,9 @@ mod tests {
         let leaf = authority.issue(&names, NOW).unwrap();
         assert_eq!(leaf.not_after, NOW + LEAF_LIFETIME);
         assert_eq!(leaf.renew_at, NOW + LEAF_LIFETIME / 2);
-        let late = authority.not_after - Duration::hours(2);
+        let late = authority.not_after() - Duration::hours(2);
         let leaf = authority.issue(&names, late).unwrap();
-        assert_eq!(leaf.not_after, authority.not_after);
+        assert_eq!(leaf.not_after, authority.not_after());
         assert_eq!(leaf.renew_at, late + Duration::hours(1));
     }
 }

@@ -1,26 +1,32 @@
 //! Watches the Secret and the MutatingWebhookConfiguration and keeps both true.
 
+mod error;
+mod own;
+
 use std::{error::Error, pin::pin, sync::Arc, time::Duration};
 
 use fairlead_runtime::readiness::Gate;
 use futures_util::StreamExt;
 use k8s_openapi::api::{admissionregistration::v1::MutatingWebhookConfiguration, core::v1::Secret};
 use kube::{
-    Api, Client,
-    api::{Patch, PatchParams, PostParams},
+    Api, Client, Resource,
+    api::{Patch, PatchParams},
     runtime::{WatchStreamExt, utils::Backoff as _, watcher::watch_object},
 };
+use rustls::pki_types::CertificateDer;
 use time::OffsetDateTime;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use tracing::{info, warn};
 
+use self::error::KeepError;
 use super::{
-    authority::{Authority, IssueError, Leaf},
-    bundle,
-    contents::{Contents, with_authority},
+    authority::{Authority, Leaf},
+    brought::{self, Brought},
+    bundle, contents,
+    rotation::{QUIET, Serving, Trust},
 };
 use crate::{
-    api_server::{Backoff, CallError, call, words},
+    api_server::{Backoff, call, words},
     metrics::Metrics,
     server::Certificate,
 };
@@ -29,15 +35,13 @@ use crate::{
 const FIELD_MANAGER: &str = "fairlead-webhook";
 /// How often the clock is looked at: timers stand still while a machine sleeps.
 const CLOCK_CHECK: Duration = Duration::from_secs(3600);
-/// How often replicas may take the Secret from under each other before a pause.
-const CONFLICTS: usize = 5;
 
 /// The objects that belong to this installation.
 #[derive(Clone, Debug)]
 pub struct Names {
     /// The namespace of the Secret and the Service.
     pub namespace: String,
-    /// The Secret that holds the authority.
+    /// The Secret that holds the authority, or the certificate that is brought.
     pub secret: String,
     /// The MutatingWebhookConfiguration.
     pub configuration: String,
@@ -49,24 +53,76 @@ pub struct Names {
 
 impl Names {
     /// The names that the API server and others call the Service by.
-    fn dns(&self) -> Vec<String> {
-        let Self {
-            namespace,
-            service,
-            cluster_domain,
-            ..
-        } = self;
-        vec![
-            format!("{service}.{namespace}.svc"),
-            format!("{service}.{namespace}.svc.{cluster_domain}"),
-        ]
+    fn dns(&self) -> [String; 2] {
+        let called = self.called();
+        let whole = format!("{called}.{}", self.cluster_domain);
+        [called, whole]
     }
+
+    /// The name by which API servers call.
+    fn called(&self) -> String {
+        format!("{}.{}.svc", self.service, self.namespace)
+    }
+}
+
+/// Where the serving certificate comes from.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Origin {
+    /// An authority of our own, in the Secret.
+    Own,
+    /// Somebody else issues it into the Secret.
+    Brought {
+        /// Whether the `caBundle` is made of the Secret's `ca.crt`; otherwise it is somebody else's.
+        keep_bundle: bool,
+    },
+}
+
+impl Origin {
+    fn keeps_bundle(self) -> bool {
+        !matches!(self, Self::Brought { keep_bundle: false })
+    }
+}
+
+/// What a certificate can be had of.
+#[derive(Clone, Debug)]
+enum Source {
+    Authority(Arc<Authority>),
+    Brought(Arc<Brought>),
+}
+
+impl Source {
+    /// What API servers have to trust.
+    fn bundle(&self) -> &str {
+        match self {
+            Self::Authority(authority) => &authority.bundle,
+            Self::Brought(brought) => &brought.bundle,
+        }
+    }
+
+    /// The certificates that tell it from another one.
+    fn identity(&self) -> &[CertificateDer<'static>] {
+        match self {
+            Self::Authority(authority) => std::slice::from_ref(&authority.certificate.der),
+            Self::Brought(brought) => &brought.certified_key.cert,
+        }
+    }
+}
+
+/// The certificate that is served.
+#[derive(Debug)]
+struct Served {
+    leaf: Leaf,
+    /// The [`Source::identity`] of its source.
+    source: Vec<CertificateDer<'static>>,
+    /// The request for a new one that stood when it was made.
+    request: Option<String>,
 }
 
 /// Keeps the serving certificate valid and the API server trusting it.
 #[derive(Debug)]
 pub struct Keeper {
     names: Names,
+    origin: Origin,
     secrets: Api<Secret>,
     configurations: Api<MutatingWebhookConfiguration>,
     certificate: Certificate,
@@ -75,45 +131,14 @@ pub struct Keeper {
     /// What the watches told last; absent until they told anything.
     secret: Option<Option<Secret>>,
     configuration: Option<Option<MutatingWebhookConfiguration>>,
-    authority: Option<Arc<Authority>>,
-    leaf: Option<Leaf>,
+    /// When either changed last.
+    changed: Instant,
+    /// The last good one.
+    source: Option<Source>,
+    trust: Trust,
+    served: Option<Served>,
     /// The last complaint, so that it is not repeated at each event.
     complaint: Option<String>,
-}
-
-/// What keeps the certificate from being trusted.
-#[derive(Debug, thiserror::Error)]
-enum KeepError {
-    #[error("make an authority or a certificate")]
-    Issue(#[from] IssueError),
-    #[error(
-        "Secret {namespace}/{name} does not exist; the chart makes it: run helm upgrade, or \
-         kubectl -n {namespace} create secret generic {name}"
-    )]
-    SecretMissing { namespace: String, name: String },
-    #[error(
-        "Secret {namespace}/{name} holds no usable authority: {reason}; remove its keys ca.crt and \
-         ca.key, and a new authority is made"
-    )]
-    SecretBroken {
-        namespace: String,
-        name: String,
-        reason: String,
-    },
-    #[error("write the authority into Secret {namespace}/{name}")]
-    WriteSecret {
-        namespace: String,
-        name: String,
-        source: CallError,
-    },
-    #[error("other replicas keep writing Secret {namespace}/{name}")]
-    Contended { namespace: String, name: String },
-    #[error(
-        "MutatingWebhookConfiguration {name} does not exist; the chart makes it: run helm upgrade"
-    )]
-    ConfigurationMissing { name: String },
-    #[error("write the caBundle into MutatingWebhookConfiguration {name}")]
-    WriteBundle { name: String, source: CallError },
 }
 
 impl Keeper {
@@ -121,11 +146,13 @@ impl Keeper {
     pub fn new(
         client: Client,
         names: Names,
+        origin: Origin,
         certificate: Certificate,
         gate: Gate,
         metrics: Metrics,
     ) -> Self {
         Self {
+            origin,
             secrets: Api::namespaced(client.clone(), &names.namespace),
             configurations: Api::all(client),
             names,
@@ -134,8 +161,10 @@ impl Keeper {
             metrics,
             secret: None,
             configuration: None,
-            authority: None,
-            leaf: None,
+            changed: Instant::now(),
+            source: None,
+            trust: Trust::default(),
+            served: None,
             complaint: None,
         }
     }
@@ -151,14 +180,16 @@ impl Keeper {
         loop {
             tokio::select! {
                 Some(event) = secrets.next() => match event {
-                    Ok(secret) => self.secret = Some(secret),
+                    Ok(secret) => remember(&mut self.secret, secret, &mut self.changed),
                     Err(error) => {
                         self.complain(&format!("watch Secret {}", self.names.secret), &error);
                         continue;
                     }
                 },
                 Some(event) = configurations.next() => match event {
-                    Ok(configuration) => self.configuration = Some(configuration),
+                    Ok(configuration) => {
+                        remember(&mut self.configuration, configuration, &mut self.changed);
+                    }
                     Err(error) => {
                         let name = &self.names.configuration;
                         self.complain(&format!("watch {name}"), &error);
@@ -173,8 +204,11 @@ impl Keeper {
             {
                 Ok(()) => {
                     self.complaint = None;
+                    self.gate.set_note(None);
+                    self.metrics.certificate_faulty(false);
                     retries.reset();
-                    CLOCK_CHECK
+                    let settles = self.trust.settles_in(Instant::now());
+                    settles.map_or(CLOCK_CHECK, |left| left.min(CLOCK_CHECK))
                 }
                 Err(error) => {
                     self.complain("keep the certificate trusted", &error);
@@ -188,96 +222,71 @@ impl Keeper {
         let complaint = format!("{action}: {}", words(error));
         if self.complaint.as_ref() != Some(&complaint) {
             warn!("{complaint}");
+            self.gate.set_note(Some(complaint.clone()));
+            self.metrics.certificate_faulty(true);
             self.complaint = Some(complaint);
         }
     }
 
     /// Compares what is with what should be, and does what is missing.
     async fn keep(&mut self, now: OffsetDateTime) -> Result<(), KeepError> {
-        let authority = self.keep_authority(now).await;
-        let bundle = self.keep_bundle().await;
+        let source = match self.origin {
+            Origin::Own => self.keep_authority(now).await,
+            Origin::Brought { keep_bundle } => self.read_brought(keep_bundle, now),
+        };
+        let bundle = self.keep_bundle(now).await;
         // What is in memory goes on serving, whatever has become of the objects.
-        self.keep_leaf(now)?;
-        authority.and(bundle)
+        self.keep_served(now)?;
+        source.and(bundle)
     }
 
-    /// Settles on one authority with the other replicas: the one in the Secret.
-    async fn keep_authority(&mut self, now: OffsetDateTime) -> Result<(), KeepError> {
-        let (namespace, name) = (self.names.namespace.clone(), self.names.secret.clone());
-        for _ in 0..CONFLICTS {
-            let Some(seen) = &self.secret else {
-                return Ok(());
-            };
-            let Some(secret) = seen else {
-                return Err(KeepError::SecretMissing { namespace, name });
-            };
-            let wanted = match Contents::of(secret) {
-                Contents::Complete(found) if !found.needs_successor(now) => {
-                    self.adopt(Arc::new(*found));
-                    return Ok(());
-                }
-                Contents::Complete(found) => Arc::new(found.successor(now)?),
-                // Somebody has emptied the Secret: what the API server trusts goes back into it.
-                Contents::Empty => match &self.authority {
-                    Some(known) if !known.needs_successor(now) => Arc::clone(known),
-                    _ => Arc::new(Authority::generate(now)?),
-                },
-                Contents::Broken(reason) => {
-                    return Err(KeepError::SecretBroken {
-                        namespace,
-                        name,
-                        reason: reason.to_string(),
-                    });
-                }
-            };
-            let filled = with_authority(secret, &wanted);
-            let found = match call(self.secrets.replace(&name, &as_manager(), &filled)).await {
-                Ok(written) => {
-                    info!(secret = name, "wrote an authority");
-                    Ok(Some(written))
-                }
-                // Another replica was faster: what it wrote is as good.
-                Err(error) if error.is_conflict() => call(self.secrets.get_opt(&name)).await,
-                Err(error) => Err(error),
-            };
-            match found {
-                Ok(found) => self.secret = Some(found),
-                Err(source) => {
-                    return Err(KeepError::WriteSecret {
-                        namespace,
-                        name,
-                        source,
-                    });
-                }
+    /// Takes the certificate of the Secret if it is good.
+    fn read_brought(&mut self, with_bundle: bool, now: OffsetDateTime) -> Result<(), KeepError> {
+        let Some(seen) = &self.secret else {
+            return Ok(());
+        };
+        let (namespace, name) = (&self.names.namespace, &self.names.secret);
+        let Some(secret) = seen else {
+            return Err(KeepError::BroughtMissing {
+                namespace: namespace.clone(),
+                name: name.clone(),
+            });
+        };
+        match brought::read(secret, &self.names.called(), with_bundle, now) {
+            Ok(brought) => {
+                self.source = Some(Source::Brought(Arc::new(brought)));
+                Ok(())
             }
+            Err(reason) => Err(KeepError::BroughtBroken {
+                namespace: namespace.clone(),
+                name: name.clone(),
+                reason,
+            }),
         }
-        Err(KeepError::Contended { namespace, name })
     }
 
-    fn adopt(&mut self, authority: Arc<Authority>) {
-        let same = |known: &Arc<Authority>| known.bundle == authority.bundle;
-        if !self.authority.as_ref().is_some_and(same) {
-            info!(expires = %authority.not_after, "use the authority of the Secret");
-            self.metrics
-                .authority_expires(authority.not_after.unix_timestamp());
-        }
-        self.authority = Some(authority);
-    }
-
-    /// Makes the API server trust the authority.
-    async fn keep_bundle(&mut self) -> Result<(), KeepError> {
+    /// Makes the API server trust the source.
+    async fn keep_bundle(&mut self, now: OffsetDateTime) -> Result<(), KeepError> {
         let name = &self.names.configuration;
-        let (Some(authority), Some(seen)) = (&self.authority, &self.configuration) else {
+        let (Some(source), Some(seen)) = (&self.source, &self.configuration) else {
             return Ok(());
         };
         let Some(configuration) = seen else {
             let name = name.clone();
             return Err(KeepError::ConfigurationMissing { name });
         };
-        if bundle::is_trusted(configuration, &authority.bundle) {
+        if !self.origin.keeps_bundle() {
             return Ok(());
         }
-        let patch = bundle::apply(configuration, &authority.bundle);
+        let wanted = source.bundle();
+        let next = if !bundle::is_trusted(configuration, wanted) {
+            bundle::grown(configuration, wanted, now)
+        } else if self.changed.elapsed() >= QUIET && bundle::has_more(configuration, wanted) {
+            wanted.to_owned()
+        } else {
+            return Ok(());
+        };
+        let patch = bundle::apply(configuration, &next);
         // Forced, because the field may still belong to whoever wrote a stale bundle.
         let params = PatchParams::apply(FIELD_MANAGER).force();
         let written = call(
@@ -300,39 +309,76 @@ impl Keeper {
     }
 
     /// Serves a valid certificate that the API server trusts, if there is any.
-    fn keep_leaf(&mut self, now: OffsetDateTime) -> Result<(), KeepError> {
-        let Some(authority) = &self.authority else {
+    fn keep_served(&mut self, now: OffsetDateTime) -> Result<(), KeepError> {
+        let Some(source) = self.source.clone() else {
             return Ok(());
         };
-        let seen = self.configuration.as_ref().and_then(Option::as_ref);
-        let trusted = seen.is_some_and(|seen| bundle::is_trusted(seen, &authority.bundle));
-        let due = match &self.leaf {
-            None => true,
-            Some(leaf) if leaf.bundle == authority.bundle => now >= leaf.renew_at,
-            // The successor's certificate is served only when the successor is trusted.
-            Some(leaf) => trusted || now >= leaf.not_after,
-        };
-        if due {
-            let leaf = authority.issue(&self.names.dns(), now)?;
-            info!(expires = %leaf.not_after, "serve a new certificate");
-            self.metrics.leaf_expires(leaf.not_after.unix_timestamp());
-            self.certificate.replace(Arc::clone(&leaf.certified_key));
-            self.leaf = Some(leaf);
+        let trusted = self.is_trusted(&source, now);
+        self.trust.note(source.bundle(), trusted, Instant::now());
+        let secret = self.secret.as_ref().and_then(Option::as_ref);
+        let request = secret.and_then(contents::leaf_request);
+        let is_over = self.served.as_ref().is_none_or(|served| {
+            let serving = Serving {
+                same_origin: served.source == source.identity(),
+                requested: served.request.as_deref() != request,
+                settled: self.trust.is_settled(source.bundle(), Instant::now()),
+                renew_at: served.leaf.renew_at,
+                not_after: served.leaf.not_after,
+            };
+            serving.is_over(now)
+        });
+        if is_over {
+            let leaf = match &source {
+                Source::Authority(authority) => authority.issue(&self.names.dns(), now)?,
+                Source::Brought(brought) => brought.leaf(),
+            };
+            let replaced = self.served.replace(Served {
+                source: source.identity().to_vec(),
+                request: request.map(str::to_owned),
+                leaf: leaf.clone(),
+            });
+            if replaced.is_none_or(|old| old.leaf.certified_key.cert != leaf.certified_key.cert) {
+                info!(expires = %leaf.not_after, "serve a new certificate");
+                self.metrics.leaf_expires(leaf.not_after.unix_timestamp());
+                self.certificate.replace(leaf.certified_key);
+            }
         }
-        if trusted {
+        let expired = |served: &Served| served.leaf.not_after <= now;
+        if self.trust.is_seen() && !self.served.as_ref().is_none_or(expired) {
             self.gate.open();
         } else {
             self.gate.close();
         }
         Ok(())
     }
+
+    /// Whether each entry of ours trusts the source as far as this replica sees.
+    fn is_trusted(&self, source: &Source, now: OffsetDateTime) -> bool {
+        let Some(Some(configuration)) = &self.configuration else {
+            return false;
+        };
+        match source {
+            // Somebody else may write anything that leads to the certificate.
+            Source::Brought(brought) if !self.origin.keeps_bundle() => brought::is_accepted_by(
+                brought,
+                &self.names.called(),
+                bundle::present(configuration),
+                now,
+            ),
+            _ => bundle::is_trusted(configuration, source.bundle()),
+        }
+    }
 }
 
-fn as_manager() -> PostParams {
-    PostParams {
-        field_manager: Some(FIELD_MANAGER.to_owned()),
-        ..PostParams::default()
+/// Takes over what a watch tells. It tells what it has told before when it starts anew, and that is no
+/// change.
+fn remember<T: Resource>(known: &mut Option<Option<T>>, told: Option<T>, changed: &mut Instant) {
+    let version = |object: &T| object.meta().resource_version.clone();
+    let before = known.as_ref().map(|known| known.as_ref().map(version));
+    if before != Some(told.as_ref().map(version)) {
+        *changed = Instant::now();
     }
+    *known = Some(told);
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ use tokio::{task::JoinHandle, time::Instant};
 
 use self::fake::{Fake, Kind};
 use super::*;
+use crate::certificate::{contents::with_authority, pem, rotation::SETTLE};
 
 const DEADLINE: Duration = Duration::from_secs(60);
 
@@ -52,6 +53,7 @@ fn installed() -> Fake {
 
 /// A keeper at work.
 struct Replica {
+    gate: Gate,
     certificate: Certificate,
     readiness: Readiness,
     task: JoinHandle<()>,
@@ -59,6 +61,10 @@ struct Replica {
 
 impl Replica {
     fn start(fake: &Fake) -> Self {
+        Self::of(fake, Origin::Own)
+    }
+
+    fn of(fake: &Fake, origin: Origin) -> Self {
         // Another test may have been first.
         let _ = default_provider().install_default();
         let names = Names {
@@ -72,8 +78,10 @@ impl Replica {
         let readiness = Readiness::default();
         let gate = readiness.gate("trusted");
         let metrics = Metrics::new().0;
-        let keeper = Keeper::new(fake.client(), names, certificate.clone(), gate, metrics);
+        let served = certificate.clone();
+        let keeper = Keeper::new(fake.client(), names, origin, served, gate.clone(), metrics);
         Self {
+            gate,
             certificate,
             readiness,
             task: tokio::spawn(keeper.run()),
@@ -82,6 +90,11 @@ impl Replica {
 
     async fn ready(&self) {
         until("the replica is ready", || self.readiness.is_ready()).await;
+    }
+
+    /// What is served at the moment.
+    fn served(&self) -> CertificateDer<'static> {
+        self.certificate.current().unwrap().cert[0].clone()
     }
 
     /// Whether a client that has this bundle accepts what the replica serves.
@@ -273,8 +286,16 @@ async fn an_authority_near_its_end_gets_a_successor_without_a_gap() {
     let bundle = bundle_of_configuration(&fake).unwrap();
     assert_eq!(bundle, bundle_of_secret(&fake));
     assert!(bundle.ends_with(&old.bundle) && bundle.len() > old.bundle.len());
+    assert!(
+        replica.is_accepted_by(&old.bundle),
+        "the old one is served until the new is trusted"
+    );
+    until("the successor's is served", || {
+        !replica.is_accepted_by(&old.bundle)
+    })
+    .await;
     assert!(replica.is_accepted_by(&bundle));
-    assert!(!replica.is_accepted_by(&old.bundle));
+    assert_eq!(bundle_of_configuration(&fake), Some(bundle));
 }
 
 #[tokio::test(start_paused = true)]
@@ -282,14 +303,199 @@ async fn another_authority_is_served_only_when_it_is_trusted() {
     let fake = installed();
     let replica = Replica::start(&fake);
     replica.ready().await;
-    let served = replica.certificate.current().unwrap();
     let before = bundle_of_secret(&fake);
     let other = Authority::generate(OffsetDateTime::now_utc()).unwrap();
     fake.put(Kind::Secret, Some(secret_with(&other)));
-    until("the other is served", || {
-        !Arc::ptr_eq(&replica.certificate.current().unwrap(), &served)
+    until("the other is trusted", || {
+        bundle_of_configuration(&fake) == Some(format!("{}{before}", other.bundle))
     })
     .await;
+    let trusted = Instant::now();
+    assert!(replica.is_accepted_by(&before) && !replica.is_accepted_by(&other.bundle));
+    until("the other is served", || {
+        replica.is_accepted_by(&other.bundle)
+    })
+    .await;
+    assert!(trusted.elapsed() >= SETTLE - Duration::from_secs(1));
+    assert!(!replica.is_accepted_by(&before));
+    sleep(QUIET + CLOCK_CHECK * 2).await;
     assert_eq!(bundle_of_configuration(&fake), Some(other.bundle.clone()));
-    assert!(replica.is_accepted_by(&other.bundle) && !replica.is_accepted_by(&before));
+    assert!(replica.readiness.is_ready());
+}
+
+/// As `kubectl annotate --overwrite` does.
+fn annotate(fake: &Fake, key: &str, value: &str) {
+    let mut secret = fake.current(Kind::Secret).unwrap();
+    secret["metadata"]["annotations"][format!("fairlead.io/{key}")] = json!(value);
+    fake.put(Kind::Secret, Some(secret));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_forced_authority_is_trusted_by_all_before_any_replica_serves_it() {
+    let fake = installed();
+    let replicas = [Replica::start(&fake), Replica::start(&fake)];
+    for replica in &replicas {
+        replica.ready().await;
+    }
+    let old = bundle_of_secret(&fake);
+    annotate(&fake, "rotate-authority", "1");
+    until("the successor is trusted", || {
+        bundle_of_configuration(&fake).is_some_and(|bundle| bundle != old)
+    })
+    .await;
+    let trusted = Instant::now();
+    let both = bundle_of_configuration(&fake).unwrap();
+    assert!(both.ends_with(&old));
+    // One that starts now serves the old authority's, too.
+    let late = Replica::start(&fake);
+    late.ready().await;
+    for replica in replicas.iter().chain([&late]) {
+        assert!(replica.is_accepted_by(&old));
+    }
+    for replica in replicas.iter().chain([&late]) {
+        until("the new one is served", || !replica.is_accepted_by(&old)).await;
+        assert!(replica.is_accepted_by(&both) && replica.readiness.is_ready());
+    }
+    assert!(trusted.elapsed() >= SETTLE - Duration::from_secs(1));
+    assert_eq!(bundle_of_configuration(&fake), Some(both.clone()));
+    assert_eq!(pem::certificates(&both).len(), 2);
+    // What was obeyed is not obeyed again, and another value is.
+    sleep(DEADLINE).await;
+    assert_eq!(bundle_of_secret(&fake), both);
+    annotate(&fake, "rotate-authority", "2");
+    until("the second one", || {
+        pem::certificates(&bundle_of_secret(&fake)).len() == 3
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_forced_leaf_is_another_certificate_of_the_same_authority() {
+    let fake = installed();
+    let replica = Replica::start(&fake);
+    replica.ready().await;
+    let bundle = bundle_of_configuration(&fake);
+    let mut before = replica.served();
+    for value in ["1", "2"] {
+        annotate(&fake, "rotate-leaf", value);
+        until("another leaf", || replica.served() != before).await;
+        before = replica.served();
+        sleep(DEADLINE).await;
+        assert_eq!(replica.served(), before, "one request, one certificate");
+    }
+    assert_eq!(bundle_of_configuration(&fake), bundle);
+    assert!(replica.readiness.is_ready());
+}
+
+/// A Secret of type kubernetes.io/tls, and its bundle.
+fn brought(name: &str) -> (Value, String) {
+    let authority = Authority::generate(OffsetDateTime::now_utc()).unwrap();
+    let key = rcgen::KeyPair::from_pem(&authority.key).unwrap();
+    let issuer = rcgen::Issuer::from_ca_cert_der(&authority.certificate.der, key).unwrap();
+    let key = rcgen::KeyPair::generate().unwrap();
+    let params = rcgen::CertificateParams::new([name.to_owned()]).unwrap();
+    let chain = params.signed_by(&key, &issuer).unwrap().pem();
+    let bytes = |text: String| ByteString(text.into_bytes());
+    let mut secret = empty_secret();
+    secret["type"] = json!("kubernetes.io/tls");
+    secret["data"] = json!({
+        "tls.crt": bytes(chain),
+        "tls.key": bytes(key.serialize_pem()),
+        "ca.crt": bytes(authority.bundle.clone()),
+    });
+    (secret, authority.bundle)
+}
+
+const BROUGHT: Origin = Origin::Brought { keep_bundle: true };
+
+#[tokio::test(start_paused = true)]
+async fn a_brought_certificate_is_served_and_trusted_and_its_secret_is_never_written() {
+    let fake = installed();
+    let (secret, bundle) = brought("webhook.mesh.svc");
+    fake.put(Kind::Secret, Some(secret));
+    let replica = Replica::of(&fake, BROUGHT);
+    replica.ready().await;
+    assert!(replica.is_accepted_by(&bundle));
+    assert_eq!(bundle_of_configuration(&fake), Some(bundle.clone()));
+    let (secret, next) = brought("webhook.mesh.svc");
+    fake.put(Kind::Secret, Some(secret));
+    until("the next is trusted", || {
+        bundle_of_configuration(&fake) == Some(format!("{next}{bundle}"))
+    })
+    .await;
+    assert!(
+        replica.is_accepted_by(&bundle),
+        "not before it is trusted everywhere"
+    );
+    until("the next is served", || replica.is_accepted_by(&next)).await;
+    assert_eq!(fake.writes(Kind::Secret), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_faulty_brought_certificate_leaves_the_last_good_one() {
+    let fake = installed();
+    let (secret, bundle) = brought("webhook.mesh.svc");
+    fake.put(Kind::Secret, Some(secret));
+    let replica = Replica::of(&fake, BROUGHT);
+    replica.ready().await;
+    let (misnamed, _) = brought("other.mesh.svc");
+    for (secret, part) in [
+        (Some(misnamed), "is not for webhook.mesh.svc"),
+        (Some(empty_secret()), "tls.crt is missing"),
+        (None, "does not exist"),
+    ] {
+        fake.put(Kind::Secret, secret);
+        let told = || replica.gate.note().is_some_and(|note| note.contains(part));
+        until(part, told).await;
+        assert!(replica.readiness.is_ready() && replica.is_accepted_by(&bundle));
+        assert_eq!(bundle_of_configuration(&fake), Some(bundle.clone()));
+    }
+    let (secret, next) = brought("webhook.mesh.svc");
+    fake.put(Kind::Secret, Some(secret));
+    until("the mended one is served", || replica.is_accepted_by(&next)).await;
+    assert_eq!(replica.gate.note(), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_bundle_of_somebody_else_is_left_alone_and_waited_for() {
+    let fake = installed();
+    let (secret, bundle) = brought("webhook.mesh.svc");
+    let stranger = Authority::generate(OffsetDateTime::now_utc()).unwrap();
+    let trusting = |bundle: &str| {
+        let mut configuration = configuration();
+        for entry in configuration["webhooks"].as_array_mut().unwrap() {
+            entry["clientConfig"]["caBundle"] = json!(ByteString(bundle.as_bytes().to_vec()));
+        }
+        configuration
+    };
+    fake.put(Kind::Configuration, Some(trusting(&stranger.bundle)));
+    fake.put(Kind::Secret, Some(secret));
+    let replica = Replica::of(&fake, Origin::Brought { keep_bundle: false });
+    sleep(DEADLINE).await;
+    assert!(!replica.readiness.is_ready());
+    fake.put(Kind::Configuration, Some(trusting(&bundle)));
+    replica.ready().await;
+    assert_eq!(fake.writes(Kind::Configuration), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn replicas_of_two_origins_serve_side_by_side() {
+    let (fake, other) = (installed(), Fake::new());
+    let own = Replica::start(&fake);
+    own.ready().await;
+    let before = bundle_of_configuration(&fake).unwrap();
+    let (secret, bundle) = brought("webhook.mesh.svc");
+    other.put(Kind::Secret, Some(secret));
+    other.put(Kind::Configuration, fake.current(Kind::Configuration));
+    let brought = Replica::of(&other, BROUGHT);
+    brought.ready().await;
+    // What the one has written, the other sees and lets be.
+    let both = bundle_of_configuration(&other).unwrap();
+    assert_eq!(both, format!("{bundle}{before}"));
+    let writes = fake.writes(Kind::Configuration);
+    fake.put(Kind::Configuration, other.current(Kind::Configuration));
+    sleep(DEADLINE).await;
+    assert_eq!(fake.writes(Kind::Configuration), writes);
+    assert_eq!(bundle_of_configuration(&fake), Some(both.clone()));
+    assert!(own.is_accepted_by(&both) && brought.is_accepted_by(&both));
 }

@@ -59,6 +59,25 @@ pub mod env {
     pub const INTERCEPTION_MODE: &str = "ISTIO_META_INTERCEPTION_MODE";
     /// Prefix of the node metadata: `ISTIO_META_X=v` is metadata `X` with value `v`.
     pub const META_PREFIX: &str = "ISTIO_META_";
+
+    /// What the webhook alone writes; nobody else's configuration may.
+    pub const OWNED: [&str; 15] = [
+        POD_NAME,
+        POD_NAMESPACE,
+        INSTANCE_IP,
+        SERVICE_ACCOUNT,
+        CPU_LIMIT,
+        PROXY_CONFIG,
+        APP_PROBERS,
+        PROMETHEUS_ANNOTATIONS,
+        INTERCEPTION_MODE,
+        "ISTIO_META_APP_CONTAINERS",
+        "ISTIO_META_CLUSTER_ID",
+        "ISTIO_META_MESH_ID",
+        "ISTIO_META_NODE_NAME",
+        "ISTIO_META_OWNER",
+        "ISTIO_META_WORKLOAD_NAME",
+    ];
 }
 
 /// Namespaces whose pods are never injected, whatever their labels say.

@@ -1,8 +1,15 @@
-//! The proxy's configuration as it travels from the mesh's configuration to the sidecar.
+//! The proxy's configuration: [`Layer`] as people write parts of it, and [`ProxyConfig`] as it travels
+//! to the sidecar.
+
+mod duration;
+mod layer;
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+
+pub use self::layer::Layer;
+pub(crate) use self::layer::{choice, positive_duration};
 
 /// What the webhook hands to the sidecar in `PROXY_CONFIG`, as JSON with Istio's field names.
 ///

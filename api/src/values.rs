@@ -474,7 +474,7 @@ mod tests {
         );
         assert_eq!(
             parse_selection("7", parse_ports),
-            Ok(Selection::Only(vec![7]))
+            Ok(Selection::Only(vec![7.into()]))
         );
         let error = parse_selection("*,80", parse_ports).unwrap_err();
         assert!(error.to_string().contains("or * for all"), "{error}");

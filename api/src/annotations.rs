@@ -1,15 +1,34 @@
-//! A pod's annotations → typed settings, or every fault at once.
+//! A pod's annotations, over those of its namespace → typed settings, or every fault at once.
+//!
+//! - [`table`]: every annotation that is known, in words; the users' reference is made of it
+//! - [`prometheus`]: those between the pod and Prometheus
+//! - [`warnings`]: what else a pod and its namespace have of the mesh's annotations
 
+mod fault;
 pub mod prometheus;
+mod reader;
+pub mod table;
+mod volumes;
+pub mod warnings;
 
-use std::{collections::BTreeMap, fmt};
+use std::collections::BTreeMap;
 
 use ipnet::IpNet;
 use serde_json::Value;
 
-use crate::values::{
-    ImageReference, InterceptionMode, LogLevel, Ports, Quantity, Selection, ValueError, parse_bool,
-    parse_cidrs, parse_interfaces, parse_ports, parse_selection, parse_status_port,
+pub use self::fault::{Fault, Faults};
+use self::{
+    reader::{Given, Layers, Reader},
+    volumes::{parse_mounts, parse_volumes},
+};
+use crate::{
+    document::Document,
+    proxy_config::Layer,
+    values::{
+        ImageReference, InterceptionMode, LogLevel, Ports, Quantity, Selection, ValueError,
+        is_dns_label, parse_bool, parse_cidrs, parse_interfaces, parse_list, parse_ports,
+        parse_selection, parse_status_port,
+    },
 };
 
 /// `-m`: how inbound connections come to the proxy.
@@ -65,6 +84,8 @@ pub const CAP_NET_BIND_SERVICE: &str = "sidecar.istio.io/capNetBindService";
 pub const USER_VOLUME: &str = "sidecar.istio.io/userVolume";
 /// Where the proxy's container mounts volumes: a JSON object, name to mount.
 pub const USER_VOLUME_MOUNT: &str = "sidecar.istio.io/userVolumeMount";
+/// The proxy's configuration, of which it may say a part: YAML or JSON.
+pub const PROXY_CONFIG: &str = "proxy.istio.io/config";
 /// What is laid over the pod: a comma list of `sidecar`, `gateway` and the mesh's own overlays.
 pub const TEMPLATES: &str = "inject.istio.io/templates";
 
@@ -123,18 +144,32 @@ pub struct PodSettings {
     pub user_volume_mounts: Option<Vec<Value>>,
     /// [`TEMPLATES`], in order
     pub templates: Option<Vec<String>>,
+    /// [`PROXY_CONFIG`]
+    pub proxy_config: Option<Document<Layer>>,
 }
 
 impl PodSettings {
-    /// Reads the annotations that it knows; others are nobody's business here.
+    /// Reads a pod's annotations, and where it says nothing those of its namespace that are defaults
+    /// of its pods'. Others are nobody's business here.
     ///
     /// # Errors
     /// All faults, in the order of the fields above.
-    pub fn parse(annotations: &BTreeMap<String, String>) -> Result<Self, Faults> {
-        let mut reader = Reader {
-            annotations,
-            faults: Vec::new(),
+    pub fn parse(
+        pod: &BTreeMap<String, String>,
+        namespace: &str,
+        defaults: &BTreeMap<String, String>,
+    ) -> Result<Self, Faults> {
+        let layers = Layers {
+            pod,
+            namespace,
+            defaults,
         };
+        Self::read(|key| layers.find(key))
+    }
+
+    /// Reads the annotations that a function finds.
+    fn read<'a>(lookup: impl FnMut(&'static str) -> Option<Given<'a>>) -> Result<Self, Faults> {
+        let mut reader = Reader::new(lookup);
         let settings = Self {
             interception_mode: reader.read(INTERCEPTION_MODE, str::parse),
             include_inbound_ports: reader
@@ -151,7 +186,7 @@ impl PodSettings {
             cpu_limit: reader.read(PROXY_CPU_LIMIT, str::parse),
             memory_request: reader.read(PROXY_MEMORY, str::parse),
             memory_limit: reader.read(PROXY_MEMORY_LIMIT, str::parse),
-            image: reader.read(PROXY_IMAGE, str::parse),
+            image: reader.read(PROXY_IMAGE, parse_image).flatten(),
             log_level: reader.read(LOG_LEVEL, str::parse),
             status_port: reader.read(STATUS_PORT, parse_status_port),
             rewrite_probes: reader.read(REWRITE_PROBES, parse_bool),
@@ -162,20 +197,18 @@ impl PodSettings {
                 let newer = reader.read(REROUTE_VIRTUAL_INTERFACES, parse_interfaces);
                 newer.or(older)
             },
-            readiness_initial_delay_seconds: reader.read(READINESS_INITIAL_DELAY, parse_seconds),
-            readiness_period_seconds: reader.read(READINESS_PERIOD, parse_count),
-            readiness_failure_threshold: reader.read(READINESS_FAILURES, parse_count),
+            readiness_initial_delay_seconds: reader
+                .read(READINESS_INITIAL_DELAY, |v| parse_number(v, 0)),
+            readiness_period_seconds: reader.read(READINESS_PERIOD, |v| parse_number(v, 1)),
+            readiness_failure_threshold: reader.read(READINESS_FAILURES, |v| parse_number(v, 1)),
             native_sidecar: reader.read(NATIVE_SIDECAR, parse_bool),
             cap_net_bind_service: reader.read(CAP_NET_BIND_SERVICE, parse_bool),
-            user_volumes: reader.read(USER_VOLUME, parse_named),
-            user_volume_mounts: reader.read(USER_VOLUME_MOUNT, parse_named),
+            user_volumes: reader.read_document(USER_VOLUME, parse_volumes),
+            user_volume_mounts: reader.read_document(USER_VOLUME_MOUNT, parse_mounts),
             templates: reader.read(TEMPLATES, parse_templates),
+            proxy_config: reader.read_document(PROXY_CONFIG, Layer::parse),
         };
-        if reader.faults.is_empty() {
-            Ok(settings)
-        } else {
-            Err(Faults(reader.faults))
-        }
+        reader.finish(settings)
     }
 
     /// Whether one of the four resource annotations is there; then the mesh's default resources
@@ -188,188 +221,55 @@ impl PodSettings {
     }
 }
 
-struct Reader<'a> {
-    annotations: &'a BTreeMap<String, String>,
-    faults: Vec<Fault>,
+/// Reads [`PROXY_CONFIG`] of a namespace, over which that of a pod is laid.
+///
+/// # Errors
+/// It is not accepted.
+pub fn namespace_proxy_config(
+    namespace: &str,
+    annotations: &BTreeMap<String, String>,
+) -> Result<Option<Document<Layer>>, Faults> {
+    let mut reader = Reader::new(|key| {
+        Some(Given {
+            value: annotations.get(key)?,
+            namespace: Some(namespace),
+        })
+    });
+    let config = reader.read_document(PROXY_CONFIG, Layer::parse);
+    reader.finish(config)
 }
 
-impl Reader<'_> {
-    fn read<T>(
-        &mut self,
-        key: &'static str,
-        parse: impl FnOnce(&str) -> Result<T, ValueError>,
-    ) -> Option<T> {
-        let value = self.annotations.get(key)?;
-        match parse(value) {
-            Ok(parsed) => Some(parsed),
-            Err(reason) => {
-                self.faults.push(Fault {
-                    key,
-                    value: value.clone(),
-                    reason,
-                });
-                None
-            }
-        }
+/// Reads a whole number; the kubelet counts in signed numbers of 32 bits.
+fn parse_number(text: &str, least: u32) -> Result<u32, ValueError> {
+    const MOST: u32 = i32::MAX.cast_unsigned();
+    let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+    match text.parse() {
+        Ok(number) if digits && (least..=MOST).contains(&number) => Ok(number),
+        _ => Err(ValueError::new(format!(
+            "a whole number from {least} to {MOST} is accepted"
+        ))),
     }
 }
 
-/// The kubelet counts in signed numbers of 32 bits.
-fn parse_seconds(text: &str) -> Result<u32, ValueError> {
-    match text.parse::<i32>().map(u32::try_from) {
-        Ok(Ok(seconds)) => Ok(seconds),
-        _ => Err(ValueError::new(
-            "a whole number from 0 to 2147483647 is accepted",
-        )),
+/// Reads an image; none is the mesh's.
+fn parse_image(text: &str) -> Result<Option<ImageReference>, ValueError> {
+    match text {
+        "auto" => Ok(None),
+        _ => text.parse().map(Some),
     }
-}
-
-fn parse_count(text: &str) -> Result<u32, ValueError> {
-    match parse_seconds(text) {
-        Ok(count) if count > 0 => Ok(count),
-        _ => Err(ValueError::new(
-            "a whole number from 1 to 2147483647 is accepted",
-        )),
-    }
-}
-
-/// A JSON object, name to element → the elements, each with its name.
-fn parse_named(text: &str) -> Result<Vec<Value>, ValueError> {
-    let wrong = |reason: String| {
-        ValueError::new(format!(
-            "{reason}; a JSON object such as {{\"name\": {{…}}}} is accepted"
-        ))
-    };
-    let elements: BTreeMap<String, serde_json::Map<String, Value>> =
-        serde_json::from_str(text).map_err(|error| wrong(error.to_string()))?;
-    let named = |(name, mut element): (String, serde_json::Map<String, Value>)| {
-        element.insert("name".to_owned(), Value::String(name));
-        Value::Object(element)
-    };
-    Ok(elements.into_iter().map(named).collect())
 }
 
 fn parse_templates(text: &str) -> Result<Vec<String>, ValueError> {
-    let names = text
-        .split(',')
-        .map(str::trim)
-        .filter(|name| !name.is_empty());
-    Ok(names.map(ToOwned::to_owned).collect())
-}
-
-/// One annotation whose value is not accepted.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Fault {
-    /// The annotation.
-    pub key: &'static str,
-    /// What it says.
-    pub value: String,
-    /// What is accepted.
-    pub reason: ValueError,
-}
-
-/// Every fault of a pod's annotations; never empty.
-#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
-pub struct Faults(pub Vec<Fault>);
-
-impl fmt::Display for Faults {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, Fault { key, value, reason }) in self.0.iter().enumerate() {
-            let separator = if index == 0 { "" } else { "; " };
-            write!(
-                f,
-                "{separator}invalid value '{value}' for annotation '{key}': {reason}"
-            )?;
-        }
-        Ok(())
+    let expected = "names such as sidecar, of lower-case letters, digits and dashes,";
+    let names = parse_list(text, expected, |name| {
+        let name = name.trim();
+        is_dns_label(name).then(|| name.to_owned())
+    })?;
+    if names.is_empty() {
+        return Err(ValueError::new("at least one name is accepted"));
     }
+    Ok(names)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn parse(pairs: &[(&str, &str)]) -> Result<PodSettings, Faults> {
-        let own = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
-        PodSettings::parse(&pairs.iter().map(own).collect())
-    }
-
-    #[test]
-    fn no_annotation_asks_for_nothing() {
-        assert_eq!(
-            parse(&[("prometheus.io/port", "x")]),
-            Ok(PodSettings::default())
-        );
-    }
-
-    #[test]
-    fn lists_and_levels_are_typed() {
-        let settings = parse(&[
-            (INCLUDE_INBOUND_PORTS, "*"),
-            (EXCLUDE_OUTBOUND_PORTS, "3306,6379"),
-            (INCLUDE_OUTBOUND_IP_RANGES, "10.0.0.0/8"),
-            (LOG_LEVEL, "debug"),
-            (PROXY_CPU, "100m"),
-        ])
-        .unwrap();
-        assert_eq!(settings.include_inbound_ports, Some(Selection::All));
-        assert_eq!(
-            settings.exclude_outbound_ports,
-            Some(vec![3306.into(), 6379.into()])
-        );
-        assert_eq!(settings.log_level, Some(LogLevel::Debug));
-        assert!(settings.sets_resources());
-    }
-
-    #[test]
-    fn an_empty_include_list_captures_nothing() {
-        let settings = parse(&[(INCLUDE_INBOUND_PORTS, "")]).unwrap();
-        assert_eq!(
-            settings.include_inbound_ports,
-            Some(Selection::Only(vec![]))
-        );
-    }
-
-    #[test]
-    fn an_interception_mode_is_named_exactly() {
-        let settings = parse(&[(INTERCEPTION_MODE, "TPROXY")]).unwrap();
-        assert_eq!(settings.interception_mode, Some(InterceptionMode::Tproxy));
-        for mode in ["tproxy", "none", ""] {
-            let text = parse(&[(INTERCEPTION_MODE, mode)]).unwrap_err().to_string();
-            assert!(
-                text.contains("REDIRECT, TPROXY or NONE is accepted"),
-                "{text}"
-            );
-        }
-    }
-
-    #[test]
-    fn every_fault_is_told_with_key_value_and_remedy() {
-        let faults = parse(&[
-            (INTERCEPTION_MODE, "none"),
-            (EXCLUDE_INBOUND_PORTS, "70000"),
-            (PROXY_MEMORY, "lots"),
-            (EXCLUDE_OUTBOUND_IP_RANGES, "10.0.0.0/33"),
-            (STATUS_PORT, "15021"),
-            (REWRITE_PROBES, "yes"),
-            (MERGE_METRICS, "no"),
-        ])
-        .unwrap_err();
-        assert_eq!(faults.0.len(), 7);
-        let text = faults.to_string();
-        for part in [
-            "'none'",
-            "'70000'",
-            EXCLUDE_INBOUND_PORTS,
-            "1 to 65535",
-            "'lots'",
-            "64Mi",
-            "/33",
-            "or 0 for none",
-            "'yes'",
-            "'no'",
-        ] {
-            assert!(text.contains(part), "{part} in {text}");
-        }
-    }
-}
+mod tests;

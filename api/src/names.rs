@@ -6,6 +6,9 @@ pub const INJECTION_LABEL: &str = "istio-injection";
 pub const INJECT: &str = "sidecar.istio.io/inject";
 /// Annotation that the webhook leaves: what it added, as JSON.
 pub const STATUS: &str = "sidecar.istio.io/status";
+/// Annotation that the webhook leaves: containers that the pod's author wrote under the names of the
+/// injected ones, as JSON. What they say is stronger.
+pub const OVERRIDES: &str = "proxy.istio.io/overrides";
 /// Annotation and namespace label: the revision of the mesh.
 pub const REVISION: &str = "istio.io/rev";
 /// The revision of an installation that names none.
@@ -15,6 +18,10 @@ pub const DEFAULT_REVISION: &str = "default";
 pub const CANONICAL_NAME_LABEL: &str = "service.istio.io/canonical-name";
 /// Label: the workload's version in metrics.
 pub const CANONICAL_REVISION_LABEL: &str = "service.istio.io/canonical-revision";
+/// Label: the network that the pod's address belongs to.
+pub const NETWORK_LABEL: &str = "topology.istio.io/network";
+/// Annotation: the networks that Multus attaches to the pod.
+pub const MULTUS_NETWORKS: &str = "k8s.v1.cni.cncf.io/networks";
 /// Annotation: the container that `kubectl exec` takes when none is named.
 pub const DEFAULT_CONTAINER: &str = "kubectl.kubernetes.io/default-container";
 /// Annotation: the container that `kubectl logs` takes when none is named.
@@ -22,6 +29,8 @@ pub const DEFAULT_LOGS_CONTAINER: &str = "kubectl.kubernetes.io/default-logs-con
 
 /// The init container that programs the redirect.
 pub const INIT_CONTAINER: &str = "istio-init";
+/// The init container that proves the redirect which a node agent programs.
+pub const VALIDATION_CONTAINER: &str = "istio-validation";
 /// The sidecar container.
 pub const PROXY_CONTAINER: &str = "istio-proxy";
 /// Downward API volume: the pod's labels and annotations.

@@ -19,6 +19,35 @@ impl ValueError {
     }
 }
 
+/// Words that others wrote, in quotes: cut where they are long, with control characters spelt out.
+pub(crate) fn quoted(text: &str) -> String {
+    const LONGEST: usize = 64;
+    let mut quoted = String::from("'");
+    for (index, letter) in text.chars().enumerate() {
+        if index == LONGEST {
+            quoted.push('…');
+            break;
+        }
+        if letter.is_control() {
+            quoted.extend(letter.escape_default());
+        } else {
+            quoted.push(letter);
+        }
+    }
+    quoted.push('\'');
+    quoted
+}
+
+/// Whether a text is a label of DNS, as Kubernetes wants the names of volumes to be (RFC 1123).
+pub(crate) fn is_dns_label(text: &str) -> bool {
+    let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    !text.is_empty()
+        && text.len() <= 63
+        && text.bytes().all(inner)
+        && !text.starts_with('-')
+        && !text.ends_with('-')
+}
+
 /// A list of which `*` means everything, as Istio's include lists take.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Selection<T> {
@@ -107,9 +136,13 @@ pub fn parse_port(text: &str) -> Option<u16> {
 /// # Errors
 /// It is no port, or one that the proxy has for something else.
 pub fn parse_status_port(text: &str) -> Result<u16, ValueError> {
-    match text.parse() {
-        Ok(port) if !ports::RESERVED.contains(&port) => Ok(port),
-        _ => Err(ValueError(format!(
+    let port = match text {
+        "0" => Some(0),
+        _ => parse_port(text).filter(|port| !ports::RESERVED.contains(port)),
+    };
+    match port {
+        Some(port) => Ok(port),
+        None => Err(ValueError(format!(
             "a port from 1 to 65535 that the mesh does not take ({}) is accepted, or 0 for none",
             join(&ports::RESERVED)
         ))),
@@ -175,27 +208,38 @@ pub fn parse_selection<T>(
 /// Reads a comma list of what `expected` describes; empty items are dropped, as in Istio.
 ///
 /// # Errors
-/// Names each item that `item` does not read.
+/// Names the first items that `item` does not read.
 pub fn parse_list<T>(
     text: &str,
     expected: &str,
     item: impl Fn(&str) -> Option<T>,
 ) -> Result<Vec<T>, ValueError> {
+    const NAMED: usize = 5;
     let mut items = Vec::new();
-    let mut bad = Vec::new();
+    let mut named = Vec::new();
+    let mut bad = 0;
     for word in text.split(',').filter(|word| !word.is_empty()) {
         match item(word) {
             Some(value) => items.push(value),
-            None => bad.push(format!("'{word}'")),
+            None => {
+                bad += 1;
+                if bad <= NAMED {
+                    named.push(quoted(word));
+                }
+            }
         }
     }
-    if bad.is_empty() {
+    if bad == 0 {
         return Ok(items);
     }
+    let more = match bad.saturating_sub(NAMED) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
     Err(ValueError(format!(
-        "{} {} wrong: a comma list of {expected} without spaces is accepted",
-        bad.join(", "),
-        if bad.len() == 1 { "is" } else { "are" },
+        "{}{more} {} wrong: a comma list of {expected} without spaces is accepted",
+        named.join(", "),
+        if bad == 1 { "is" } else { "are" },
     )))
 }
 
@@ -442,6 +486,26 @@ mod tests {
         check_ports("80, 443", Err("' 443' is wrong"));
         check_ports("-1", Err("'-1' is wrong"));
         check_ports("10-9,1-2-3,5-", Err("'10-9', '1-2-3', '5-' are wrong"));
+        check_ports("a,b,c,d,e,f,g", Err("'d', 'e' and 2 more are wrong"));
+    }
+
+    #[test]
+    fn what_others_wrote_cannot_fill_or_command_a_terminal() {
+        assert_eq!(quoted("a\u{1b}[2J\n"), "'a\\u{1b}[2J\\n'");
+        assert_eq!(quoted(&"é".repeat(1000)), format!("'{}…'", "é".repeat(64)));
+        assert_eq!(quoted(&"é".repeat(64)), format!("'{}'", "é".repeat(64)));
+    }
+
+    #[test]
+    fn dns_labels_are_lower_case_and_short() {
+        let longest = "a".repeat(63);
+        for good in ["a", "0-a", &longest] {
+            assert!(is_dns_label(good), "{good}");
+        }
+        let longer = "a".repeat(64);
+        for bad in ["", "A", "-a", "a-", "a.b", "a_b", &longer] {
+            assert!(!is_dns_label(bad), "{bad}");
+        }
     }
 
     #[test]
@@ -449,7 +513,7 @@ mod tests {
         for (text, port) in [("0", 0), ("15020", 15020), ("8888", 8888)] {
             assert_eq!(parse_status_port(text), Ok(port));
         }
-        for text in ["", "-1", "65536", "http", "15021", "15090", "15000"] {
+        for text in ["", "-1", "+80", "65536", "http", "15021", "15090", "15000"] {
             let error = parse_status_port(text).unwrap_err().to_string();
             assert!(error.contains("or 0 for none"), "{text}: {error}");
         }

@@ -83,7 +83,7 @@ pub fn inject(pod: &Value, place: &Place<'_>, settings: &Settings) -> Result<Inj
         probes,
         metrics,
         warnings,
-    } = check::check(pod, settings, place.native)?;
+    } = check::check(pod, settings, place)?;
     let workload = Workload::of(pod, place.namespace);
     let plan = Plan {
         settings,

@@ -198,7 +198,14 @@ fn log(review: &review::Request, answer: &review::Answer) {
     match &answer.verdict {
         Verdict::Injected(_) => debug!(namespace, pod, "injected"),
         Verdict::Skipped(reason) => debug!(namespace, pod, %reason, "skipped"),
-        Verdict::Refused(refusal) => info!(namespace, pod, %refusal, "refused"),
+        Verdict::Refused(refusal) => {
+            info!(
+                namespace,
+                pod,
+                refusal = refusal.lines().join("; "),
+                "refused"
+            );
+        }
     }
 }
 

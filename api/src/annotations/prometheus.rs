@@ -4,12 +4,15 @@
 
 use std::collections::BTreeMap;
 
-use super::{Faults, Reader};
+use super::{
+    Faults,
+    reader::{Given, Reader},
+};
 use crate::{
     app_metrics::{AppMetrics, DEFAULT_PATH, DEFAULT_PORT, Target},
     app_probes::Scheme,
     ports,
-    values::{ValueError, join, parse_bool},
+    values::{ValueError, join, parse_bool, parse_port, quoted},
 };
 
 /// Whether Prometheus asks the pod.
@@ -43,24 +46,28 @@ pub fn parse(
     annotations: &BTreeMap<String, String>,
     status_ports: &[u16],
 ) -> Result<Prometheus, Faults> {
-    let given: BTreeMap<String, String> = annotations
-        .iter()
-        .filter(|(_, value)| !value.is_empty())
-        .map(|(key, value)| (key.clone(), value.clone()))
-        .collect();
     // Prometheus knows a key by the characters that its labels may have.
     let off = |(key, value): (&String, &String)| {
         let is_letter = |c: char| if c.is_ascii_alphanumeric() { c } else { '_' };
         let key: String = key.chars().map(is_letter).collect();
         key == "prometheus_io_scrape" && parse_bool(value) == Ok(false)
     };
-    if given.iter().any(off) {
+    if annotations.iter().any(off) {
         return Ok(Prometheus::Off);
     }
-    let mut reader = Reader {
-        annotations: &given,
-        faults: Vec::new(),
-    };
+    read(status_ports, |key| {
+        let value = annotations.get(key).filter(|value| !value.is_empty())?;
+        let namespace = None;
+        Some(Given { value, namespace })
+    })
+}
+
+/// Reads the annotations that a function finds.
+fn read<'a>(
+    status_ports: &[u16],
+    lookup: impl FnMut(&'static str) -> Option<Given<'a>>,
+) -> Result<Prometheus, Faults> {
+    let mut reader = Reader::new(lookup);
     let port = reader.read(PORT, |text| {
         let port = number(text)?;
         if status_ports.contains(&port) {
@@ -69,11 +76,10 @@ pub fn parse(
         application(port)
     });
     let scrape = reader.read(SCRAPE, parse_bool);
+    let path = reader.read(PATH, path);
     let scheme = reader.read(SCHEME, scheme);
     let more = reader.read(SCRAPE_TARGETS, |text| targets(text, status_ports));
-    if !reader.faults.is_empty() {
-        return Err(Faults(reader.faults));
-    }
+    reader.finish(())?;
     if let Some(port) = port.filter(|port| status_ports.contains(port)) {
         return Ok(Prometheus::AtStatusPort(port));
     }
@@ -81,7 +87,7 @@ pub fn parse(
     if scrape == Some(true) && (port.is_some() || more.is_none()) {
         pages.push(Target {
             port: port.unwrap_or(DEFAULT_PORT),
-            path: given.get(PATH).map_or(DEFAULT_PATH, |path| path).to_owned(),
+            path: path.unwrap_or_else(|| DEFAULT_PATH.to_owned()),
             scheme: scheme.unwrap_or_default(),
         });
     }
@@ -94,10 +100,7 @@ pub fn parse(
 }
 
 fn number(text: &str) -> Result<u16, ValueError> {
-    match text.parse() {
-        Ok(0) | Err(_) => Err(ValueError::new("a port from 1 to 65535 is accepted")),
-        Ok(port) => Ok(port),
-    }
+    parse_port(text).ok_or_else(|| ValueError::new("a port from 1 to 65535 is accepted"))
 }
 
 /// Merging one of the proxy's pages into the proxy's page would never end.
@@ -110,6 +113,17 @@ fn application(port: u16) -> Result<u16, ValueError> {
         )));
     }
     Ok(port)
+}
+
+/// As Prometheus does, takes a path for one from the root.
+fn path(text: &str) -> Result<String, ValueError> {
+    if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(ValueError::new(
+            "a path such as /metrics, of ASCII without spaces, is accepted",
+        ));
+    }
+    let slash = if text.starts_with('/') { "" } else { "/" };
+    Ok(format!("{slash}{text}"))
 }
 
 fn scheme(text: &str) -> Result<Scheme, ValueError> {
@@ -127,35 +141,39 @@ fn targets(text: &str, status_ports: &[u16]) -> Result<Vec<Target>, ValueError> 
         .map(str::trim)
         .filter(|item| !item.is_empty())
     {
-        let (port, path) = item.split_once(':').unwrap_or((item, DEFAULT_PATH));
-        let port = number(port)
-            .and_then(application)
-            .and_then(|port| match status_ports.contains(&port) {
-                true => Err(ValueError::new(format!(
-                    "{port} is the proxy's status port"
-                ))),
-                false => Ok(port),
-            })
-            .map_err(|reason| {
-                ValueError::new(format!(
-                    "'{item}' is wrong: {reason}; a comma list such as 8080:/metrics,9090:/more is \
-                     accepted"
-                ))
-            })?;
-        targets.push(Target {
-            port,
-            path: if path.is_empty() { DEFAULT_PATH } else { path }.to_owned(),
-            scheme: Scheme::Http,
-        });
+        let target = target(item, status_ports).map_err(|reason| {
+            ValueError::new(format!(
+                "{} is wrong: {reason}; a comma list such as 8080:/metrics,9090:/more is accepted",
+                quoted(item)
+            ))
+        })?;
+        targets.push(target);
     }
     Ok(targets)
 }
 
+fn target(item: &str, status_ports: &[u16]) -> Result<Target, ValueError> {
+    let (port, page) = item.split_once(':').unwrap_or((item, DEFAULT_PATH));
+    let port = application(number(port)?)?;
+    if status_ports.contains(&port) {
+        let words = format!("{port} is the proxy's status port");
+        return Err(ValueError::new(words));
+    }
+    Ok(Target {
+        port,
+        path: path(if page.is_empty() { DEFAULT_PATH } else { page })?,
+        scheme: Scheme::Http,
+    })
+}
+
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::collections::BTreeSet;
 
-    fn read(pairs: &[(&str, &str)]) -> Result<Prometheus, Faults> {
+    use super::*;
+    use crate::annotations::table;
+
+    fn parsed(pairs: &[(&str, &str)]) -> Result<Prometheus, Faults> {
         let own = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
         parse(&pairs.iter().map(own).collect(), &[16020])
     }
@@ -168,7 +186,7 @@ mod tests {
             scheme: *scheme,
         };
         let targets = pages.iter().map(target).collect();
-        assert_eq!(read(pairs), Ok(Prometheus::Pages(AppMetrics { targets })));
+        assert_eq!(parsed(pairs), Ok(Prometheus::Pages(AppMetrics { targets })));
     }
 
     #[test]
@@ -182,6 +200,7 @@ mod tests {
             &[on, (PORT, "8080"), (PATH, "/m?x=1")],
             &[(8080, "/m?x=1", Http)],
         );
+        check(&[on, (PATH, "m")], &[(80, "/m", Http)]);
         check(
             &[on, (PORT, "8443"), (SCHEME, "https")],
             &[(8443, "/metrics", Https)],
@@ -204,39 +223,52 @@ mod tests {
     #[test]
     fn a_pod_that_is_not_to_be_asked_is_let_alone() {
         for key in [SCRAPE, "prometheus.io.scrape", "prometheus_io_scrape"] {
-            assert_eq!(read(&[(key, "false"), (PORT, "x")]), Ok(Prometheus::Off));
+            assert_eq!(parsed(&[(key, "false"), (PORT, "x")]), Ok(Prometheus::Off));
         }
     }
 
     #[test]
     fn annotations_may_point_at_the_proxy_already() {
         assert_eq!(
-            read(&[(PORT, "16020")]),
+            parsed(&[(PORT, "16020")]),
             Ok(Prometheus::AtStatusPort(16020))
         );
     }
 
     #[test]
+    fn what_is_read_is_what_the_reference_lists() {
+        let mut asked = BTreeSet::new();
+        read(&[], |key| {
+            asked.insert(key);
+            None
+        })
+        .unwrap();
+        assert_eq!(asked, table::keys(table::Usage::Metrics));
+    }
+
+    #[test]
     fn every_fault_is_told() {
-        let faults = read(&[
+        let faults = parsed(&[
             (SCRAPE, "yes"),
             (PORT, "15090"),
+            (PATH, "/my metrics"),
             (SCHEME, "HTTPS"),
             (SCRAPE_TARGETS, "80:/a,16020:/b"),
         ])
         .unwrap_err();
-        assert_eq!(faults.0.len(), 4);
+        assert_eq!(faults.0.len(), 5);
         let text = faults.to_string();
         for part in [
             "'yes' for annotation 'prometheus.io/scrape': true or false",
             "not one of the mesh's (15000,",
+            "a path such as /metrics, of ASCII without spaces",
             "http or https is accepted",
             "'16020:/b' is wrong: 16020 is the proxy's status port",
         ] {
             assert!(text.contains(part), "{part} in {text}");
         }
-        for port in ["0", "65536", "http", "-1"] {
-            assert!(read(&[(PORT, port)]).is_err(), "{port}");
+        for port in ["0", "65536", "http", "-1", "+80", "80\n"] {
+            assert!(parsed(&[(PORT, port)]).is_err(), "{port}");
         }
     }
 }

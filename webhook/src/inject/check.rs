@@ -1,14 +1,14 @@
 //! Whether a pod is refused, and what is only warned of.
 
 use fairlead_api::{
-    annotations::{MERGE_METRICS, PodSettings, REWRITE_PROBES},
+    annotations::{MERGE_METRICS, PodSettings, REWRITE_PROBES, warnings::warnings},
     names::{INIT_CONTAINER, POD_INFO_VOLUME, PROXY_CONTAINER, PROXY_ID},
     ports,
 };
 use serde_json::Value;
 
 use super::{
-    CONTAINERS, Fault, INIT_CONTAINERS, Refusal, Status, metrics::Metrics, probes::Probes,
+    CONTAINERS, Fault, INIT_CONTAINERS, Place, Refusal, Status, metrics::Metrics, probes::Probes,
 };
 use crate::{pod, settings::Settings};
 
@@ -25,13 +25,18 @@ pub(super) struct Checked {
     pub(super) warnings: Vec<String>,
 }
 
-/// Looks at a pod as a whole; `native` asks for the proxy as a restartable init container.
-pub(super) fn check(pod: &Value, settings: &Settings, native: bool) -> Result<Checked, Refusal> {
+/// Looks at a pod as a whole.
+pub(super) fn check(
+    pod: &Value,
+    settings: &Settings,
+    place: &Place<'_>,
+) -> Result<Checked, Refusal> {
     let mut faults = shape(pod);
     if !faults.is_empty() {
         return Err(Refusal(faults));
     }
-    let wishes = match PodSettings::parse(&pod::annotations(pod)) {
+    let annotations = pod::annotations(pod);
+    let wishes = match PodSettings::parse(&annotations, place.namespace, place.annotations) {
         Ok(wishes) => wishes,
         Err(bad) => {
             faults.push(Fault::Annotations(bad));
@@ -53,14 +58,15 @@ pub(super) fn check(pod: &Value, settings: &Settings, native: bool) -> Result<Ch
     let native = match previous.place(pod, PROXY_CONTAINER) {
         // An earlier injection's container stays where it is: moving it would take it away.
         Some(field) => field == INIT_CONTAINERS,
-        None => native,
+        None => place.native,
     };
     let status_port = match wishes.status_port {
         None => Some(ports::STATUS),
         Some(0) => None,
         Some(port) => Some(port),
     };
-    let mut warnings = reserved_ports(pod, &previous, status_port);
+    let mut warnings = warnings(&annotations, place.namespace, place.annotations);
+    warnings.extend(reserved_ports(pod, &previous, status_port));
     let rewrites = wishes.rewrite_probes;
     let probes = match status_port {
         Some(port) if rewrites.unwrap_or(settings.rewrite_app_http_probe) => {

@@ -11,14 +11,23 @@ use fairlead_api::{
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub struct Refusal(pub Vec<Fault>);
 
+impl Refusal {
+    /// What speaks against the injection, one thing a line.
+    pub fn lines(&self) -> Vec<String> {
+        let texts: Vec<String> = self.0.iter().map(ToString::to_string).collect();
+        let lines = texts.iter().flat_map(|text| text.lines());
+        lines.map(ToOwned::to_owned).collect()
+    }
+}
+
+/// One fault stands in the line, several have a line each, which is how kubectl shows them.
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the sidecar cannot be injected: ")?;
-        for (index, fault) in self.0.iter().enumerate() {
-            let separator = if index == 0 { "" } else { "; " };
-            write!(f, "{separator}{fault}")?;
+        f.write_str("the sidecar cannot be injected:")?;
+        match &self.lines()[..] {
+            [line] => write!(f, " {line}"),
+            lines => lines.iter().try_for_each(|line| write!(f, "\n  {line}")),
         }
-        Ok(())
     }
 }
 

@@ -9,7 +9,7 @@ use crate::settings::tests::settings;
 
 #[track_caller]
 fn check_refused(pod: &Value, parts: &[&str]) {
-    let Err(refusal) = check(pod, &settings(), true) else {
+    let Err(refusal) = check(pod, &settings(), &Place::named("shop", true)) else {
         panic!("accepted {pod}");
     };
     assert_eq!(refusal.0.len(), parts.len(), "{refusal}");
@@ -20,7 +20,7 @@ fn check_refused(pod: &Value, parts: &[&str]) {
 
 #[track_caller]
 fn check_accepted(pod: &Value, warnings: usize) {
-    match check(pod, &settings(), true) {
+    match check(pod, &settings(), &Place::named("shop", true)) {
         Ok(checked) => assert_eq!(checked.warnings.len(), warnings, "{:?}", checked.warnings),
         Err(refusal) => panic!("{refusal}"),
     }
@@ -64,7 +64,7 @@ fn every_kind_of_fault_is_told_at_once() {
             "runAsUser 1337",
         ],
     );
-    let text = check(&pod, &settings(), true)
+    let text = check(&pod, &settings(), &Place::named("shop", true))
         .err()
         .map(|refusal| refusal.to_string())
         .unwrap();
@@ -195,4 +195,35 @@ fn a_pod_of_odd_shape_is_told_where() {
     ] {
         check_refused(&odd, &[part]);
     }
+}
+
+#[test]
+fn the_namespaces_annotations_are_the_defaults_of_the_pods() {
+    let annotations = |pairs: &[(&str, &str)]| -> std::collections::BTreeMap<String, String> {
+        let own = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
+        pairs.iter().map(own).collect()
+    };
+    let of_namespace = annotations(&[(LOG_LEVEL, "loud"), ("sidecar.istio.io/proxycpu", "1")]);
+    let place = Place {
+        annotations: &of_namespace,
+        ..Place::named("shop", true)
+    };
+    let mut pod = pod(&json!({ "containers": [{ "name": "app" }] }));
+    let refusal = check(&pod, &settings(), &place).err().unwrap().to_string();
+    assert!(
+        refusal.contains("'sidecar.istio.io/logLevel' of namespace shop"),
+        "{refusal}"
+    );
+    pod["metadata"]["annotations"] = json!({ LOG_LEVEL: "debug", "istio.io/colour": "red" });
+    let Ok(checked) = check(&pod, &settings(), &place) else {
+        panic!("refused {pod}");
+    };
+    assert_eq!(
+        checked.warnings,
+        [
+            "annotation 'istio.io/colour' is not known and has no effect",
+            "annotation 'sidecar.istio.io/proxycpu' of namespace shop is not known; is \
+             sidecar.istio.io/proxyCPU meant?",
+        ]
+    );
 }

@@ -1,0 +1,153 @@
+//! Volumes and mounts of the user's own, as JSON.
+
+use serde_json::{Map, Value};
+
+use crate::values::{ValueError, is_dns_label, quoted};
+
+/// Reads the elements of `spec.volumes`.
+///
+/// # Errors
+/// Names each volume that is not one.
+pub(super) fn parse_volumes(text: &str) -> Result<Vec<Value>, ValueError> {
+    let example = r#"{"cache": {"emptyDir": {}}}"#;
+    parse_named(text, example, |name, volume| {
+        let sources: Vec<&str> = volume.keys().map(String::as_str).collect();
+        match sources[..] {
+            [] => None,
+            [source] if volume[source].is_object() => None,
+            [source] => Some(format!(
+                "{} of volume {} is not an object",
+                quoted(source),
+                quoted(name)
+            )),
+            _ => Some(format!(
+                "volume {} has several sources, {}",
+                quoted(name),
+                quoted(&sources.join(", "))
+            )),
+        }
+    })
+}
+
+/// Reads the elements of `volumeMounts`.
+///
+/// # Errors
+/// Names each mount that is not one.
+pub(super) fn parse_mounts(text: &str) -> Result<Vec<Value>, ValueError> {
+    let example = r#"{"cache": {"mountPath": "/cache"}}"#;
+    parse_named(text, example, |name, mount| {
+        let path = mount.get("mountPath").and_then(Value::as_str);
+        let is_path = path.is_some_and(|path| !path.is_empty() && !path.contains(':'));
+        (!is_path).then(|| {
+            let name = quoted(name);
+            format!("mount {name} has no mountPath, a path without colons")
+        })
+    })
+}
+
+/// An object, name to element, or a list of elements with names → the elements with their names.
+fn parse_named(
+    text: &str,
+    example: &str,
+    fault: impl Fn(&str, &Map<String, Value>) -> Option<String>,
+) -> Result<Vec<Value>, ValueError> {
+    let wrong = |reason: &str| {
+        ValueError::new(format!(
+            "{reason}; a JSON object such as {example} is accepted"
+        ))
+    };
+    let elements: Vec<(String, Value)> = match serde_json::from_str(text) {
+        Ok(Value::Object(elements)) => elements.into_iter().collect(),
+        Ok(Value::Array(elements)) => elements.into_iter().map(take_name).collect(),
+        Ok(_) => return Err(wrong("it is neither an object nor a list")),
+        Err(error) => return Err(wrong(&format!("it is not JSON ({error})"))),
+    };
+    let mut named: Vec<Value> = Vec::new();
+    let mut faults = Vec::new();
+    for (name, element) in elements {
+        let Value::Object(mut element) = element else {
+            faults.push(format!("{} is not an object", quoted(&name)));
+            continue;
+        };
+        if !is_dns_label(&name) {
+            faults.push(format!("the name {} is not a DNS label", quoted(&name)));
+        }
+        if element.remove("name").is_some_and(|own| own != name) {
+            faults.push(format!("{} has a second name", quoted(&name)));
+        }
+        faults.extend(fault(&name, &element));
+        element.insert("name".to_owned(), Value::String(name));
+        named.push(Value::Object(element));
+    }
+    if faults.is_empty() {
+        Ok(named)
+    } else {
+        Err(wrong(&faults.join("; ")))
+    }
+}
+
+fn take_name(mut element: Value) -> (String, Value) {
+    let name = element.as_object_mut().and_then(|e| e.remove("name"));
+    match name {
+        Some(Value::String(name)) => (name, element),
+        _ => (String::new(), element),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn volumes_are_named_by_their_keys_or_by_themselves() {
+        for text in [
+            r#"{"a": {"emptyDir": {}}, "b": {"name": "b"}}"#,
+            r#"[{"name": "a", "emptyDir": {}}, {"name": "b"}]"#,
+        ] {
+            let volumes = parse_volumes(text).unwrap();
+            let expected = [
+                json!({ "name": "a", "emptyDir": {} }),
+                json!({ "name": "b" }),
+            ];
+            assert_eq!(volumes, expected);
+        }
+        assert_eq!(parse_volumes("{}"), Ok(vec![]));
+    }
+
+    #[test]
+    fn mounts_keep_what_is_not_looked_at() {
+        let mounts = parse_mounts(r#"{"a": {"mountPath": "/a", "readOnly": true}}"#);
+        let expected = json!({ "name": "a", "mountPath": "/a", "readOnly": true });
+        assert_eq!(mounts, Ok(vec![expected]));
+    }
+
+    #[test]
+    fn each_element_that_is_wrong_is_told() {
+        let error = parse_volumes(r#"{"A": {}, "b": 1, "c": {"x": {}, "y": {}}, "d": {"x": 1}}"#);
+        let text = error.unwrap_err().to_string();
+        for part in [
+            "the name 'A' is not a DNS label",
+            "'b' is not an object",
+            "volume 'c' has several sources, 'x, y'",
+            "'x' of volume 'd' is not an object",
+            r#"such as {"cache": {"emptyDir": {}}}"#,
+        ] {
+            assert!(text.contains(part), "{part} in {text}");
+        }
+        for text in [
+            r#"{"a": {}}"#,
+            r#"{"a": {"mountPath": ""}}"#,
+            r#"{"a": {"mountPath": "/a:/b"}}"#,
+            r#"{"a": {"mountPath": 1}}"#,
+            r#"[{"mountPath": "/a"}]"#,
+            r#"{"a": {"mountPath": "/a", "name": "b"}}"#,
+            "[1]",
+            "1",
+            "",
+        ] {
+            assert!(parse_mounts(text).is_err(), "{text}");
+        }
+    }
+}

@@ -3,11 +3,17 @@
 mod pod;
 mod settings;
 
+use std::collections::BTreeMap;
+
 use clap::Args;
 use kube::Client;
+use serde_json::Value;
 
 use self::{pod::Injector, settings::Source};
-use crate::rewrite;
+use crate::{
+    manifest::{self, Subject},
+    rewrite,
+};
 
 #[derive(Args)]
 pub(crate) struct Options {
@@ -33,12 +39,14 @@ where
     E: std::error::Error + Send + Sync + 'static,
 {
     let found = settings::load(&options.source, client).await?;
-    let injector = Injector {
+    let mut injector = Injector {
         settings: found.settings,
         native: found.native,
         namespace: options.namespace.clone().unwrap_or(found.namespace),
+        namespaces: BTreeMap::new(),
     };
-    rewrite::run(&options.filename, |subject, pod| {
-        injector.inject(subject, pod)
+    rewrite::run(&options.filename, |manifest| {
+        injector.namespaces = manifest::namespaces(manifest);
+        move |subject: &Subject, pod: &Value| injector.inject(subject, pod)
     })
 }

@@ -1,5 +1,6 @@
 //! `fairlead`, the operator's tool: one file per subcommand.
 
+mod annotations;
 mod check;
 mod explain_packet;
 mod inject;
@@ -21,6 +22,10 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Lists the annotations of pods and namespaces: what is accepted, the default, the effect.
+    ///
+    /// fairlead annotations excludeInbound
+    Annotations(annotations::Options),
     /// Checks an installation: the webhook is trusted, has replicas, and injects a pod.
     ///
     /// The pod is created by server-side dry run, so nothing stays. Exit code 1 if a check fails.
@@ -39,7 +44,8 @@ enum Command {
     /// the sidecar, all other documents byte by byte. A changed document is written anew, with its
     /// keys in order; of its comments those before the first line stay. Each pod has a line on the
     /// standard error. If one is refused, or a document cannot be read, every fault is told, nothing
-    /// is printed, and the exit code is 1. Labels of namespaces decide nothing here.
+    /// is printed, and the exit code is 1. Labels of namespaces decide nothing here; annotations of the
+    /// manifest's own Namespaces are defaults of their pods'.
     ///
     /// fairlead inject -f app.yaml | kubectl apply -f -
     Inject(inject::Options),
@@ -69,6 +75,7 @@ async fn run(command: &Command) -> anyhow::Result<bool> {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let client = fairlead_webhook::api_server::client;
     match command {
+        Command::Annotations(options) => annotations::run(options),
         Command::Check(options) => Ok(check::run(&client().await?, options).await),
         Command::ExplainPacket(options) => {
             explain_packet::run(options, client).await?;

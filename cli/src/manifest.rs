@@ -6,10 +6,12 @@
 //! - [`scalar`]: what a word means in YAML, to kubectl
 //! - [`emit`]: a value → YAML
 //! - [`pods`]: a value → the pods that it holds or describes
+//! - [`namespaces`]: what Namespaces say of their pods
 
 mod emit;
 mod input;
 mod json;
+mod namespaces;
 mod pods;
 mod scalar;
 mod split;
@@ -22,6 +24,7 @@ use serde_json::Value;
 use self::split::Chunk;
 pub(crate) use self::{
     input::{name, read},
+    namespaces::namespaces,
     pods::{Subject, edit},
 };
 

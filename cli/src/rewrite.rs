@@ -29,14 +29,15 @@ struct Rewritten {
     faults: Vec<String>,
 }
 
-/// Rewrites an input to the standard output; `false` if something in it is refused.
+/// Rewrites an input to the standard output; `false` if something in it is refused. `prepare` sees
+/// the whole manifest before each of its pods is decided on.
 ///
 /// # Errors
 /// The input cannot be read, or the output not be written.
-pub(crate) fn run(
-    path: &str,
-    decide: impl FnMut(&Subject, &Value) -> Verdict,
-) -> anyhow::Result<bool> {
+pub(crate) fn run<D>(path: &str, prepare: impl FnOnce(&Manifest<'_>) -> D) -> anyhow::Result<bool>
+where
+    D: FnMut(&Subject, &Value) -> Verdict,
+{
     let name = manifest::name(path);
     let text = manifest::read(path)?;
     let manifest = match Manifest::parse(&text) {
@@ -51,6 +52,7 @@ pub(crate) fn run(
     if manifest.is_empty() {
         bail!("{name} has no document; is what should have written it at fault?");
     }
+    let decide = prepare(&manifest);
     let rewritten = rewrite(manifest, decide);
     for line in rewritten.report {
         eprintln!("{line}");

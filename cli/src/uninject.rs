@@ -3,9 +3,13 @@
 mod restore;
 
 use clap::Args;
+use serde_json::Value;
 
 pub(crate) use self::restore::{record, restore, without_record};
-use crate::rewrite::{self, Verdict};
+use crate::{
+    manifest::Subject,
+    rewrite::{self, Verdict},
+};
 
 #[derive(Args)]
 pub(crate) struct Options {
@@ -19,7 +23,11 @@ pub(crate) struct Options {
 /// # Errors
 /// The manifest cannot be read, or the output not be written.
 pub(crate) fn run(options: &Options) -> anyhow::Result<bool> {
-    rewrite::run(&options.filename, |_, pod| match restore(pod) {
+    rewrite::run(&options.filename, |_| uninjected)
+}
+
+fn uninjected(_: &Subject, pod: &Value) -> Verdict {
+    match restore(pod) {
         Ok(Some(pod)) => Verdict::Changed {
             pod,
             notes: vec!["uninjected".to_owned()],
@@ -30,5 +38,5 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<bool> {
         Err(error) => Verdict::Refused {
             faults: vec![error.to_string()],
         },
-    })
+    }
 }

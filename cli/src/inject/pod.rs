@@ -1,5 +1,7 @@
 //! One pod, or a workload's template of one → the same with the sidecar: pure.
 
+use std::collections::BTreeMap;
+
 use fairlead_api::annotations::Faults;
 use fairlead_webhook::{
     decide::{Decision, decide},
@@ -16,6 +18,8 @@ pub(crate) struct Injector {
     pub(super) native: bool,
     /// Of what names none.
     pub(super) namespace: String,
+    /// Annotations of the manifest's own Namespaces, by name.
+    pub(super) namespaces: BTreeMap<String, BTreeMap<String, String>>,
 }
 
 impl Injector {
@@ -63,11 +67,11 @@ impl Injector {
             Err(error) => return Err(vec![error.to_string()]),
         };
         let owned = Owned::new(subject, uninject::without_record(pod));
-        let injected = inject::inject(
-            &owned.pod,
-            &Place::named(namespace, self.native),
-            &self.settings,
-        );
+        let mut place = Place::named(namespace, self.native);
+        if let Some(annotations) = self.namespaces.get(namespace) {
+            place.annotations = annotations;
+        }
+        let injected = inject::inject(&owned.pod, &place, &self.settings);
         let mut injected =
             injected.map_err(|refusal| refusal.0.iter().flat_map(lines).collect::<Vec<_>>())?;
         injected.pod = owned.disown(injected.pod);
@@ -188,6 +192,7 @@ mod tests {
             settings: Settings::parse("image: a").unwrap(),
             native: true,
             namespace: "shop".to_owned(),
+            namespaces: BTreeMap::new(),
         }
     }
 

@@ -6,36 +6,58 @@
 //!
 //! - [`fault`]: what makes a pod refused
 //! - [`check`]: whether it is, and what is only warned of
+//! - [`templates`]: what is laid over the pod
+//! - [`overrides`]: what the pod's author wrote under the injector's names
 //! - [`status`]: the annotation that lists what was injected
+//! - [`identity`]: who the proxy runs as
+//! - [`applications`]: the containers beside it
 //! - [`workload`]: who owns the pod
-//! - [`init`], [`sidecar`]: the two containers
+//! - [`layers`]: what the mesh, the namespace and the pod say of the proxy
+//! - [`init`], [`sidecar`], [`environment`], [`resources`]: the two containers
 //! - [`probes`]: the application's probes and hooks, which the proxy asks in the kubelet's place
 //! - [`metrics`]: the application's metrics, which the proxy merges with its own
-//! - [`metadata`]: labels and annotations
+//! - [`assemble`]: where in the pod everything goes
+//! - [`metadata`], [`cni`]: labels and annotations
 //! - [`merge`]: wanted fields over existing ones
 
+mod applications;
+mod assemble;
 mod check;
+mod cni;
+mod environment;
 mod fault;
+mod identity;
 mod init;
-mod merge;
+mod layers;
+pub(crate) mod merge;
 mod metadata;
 mod metrics;
+mod overrides;
 mod probes;
+mod resources;
 mod sidecar;
 mod status;
+mod templates;
 mod workload;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::LazyLock};
 
 use fairlead_api::{
-    annotations::PodSettings,
-    names::{INIT_CONTAINER, POD_INFO_VOLUME, PROXY_CONTAINER},
+    annotations::PodSettings, mesh_config::MeshConfig, names::PROXY_CONTAINER, proxy_config::Layer,
     values::InterceptionMode,
 };
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 pub use self::fault::{Fault, Refusal};
-use self::{metrics::Metrics, probes::Probes, status::Status, workload::Workload};
+use self::{
+    identity::Identity,
+    metrics::Metrics,
+    overrides::Overrides,
+    probes::Probes,
+    status::Status,
+    templates::{Base, Chosen},
+    workload::Workload,
+};
 use crate::{pod, settings::Settings};
 
 /// Where a pod is created: what is decided outside of it.
@@ -47,16 +69,21 @@ pub struct Place<'a> {
     pub annotations: &'a BTreeMap<String, String>,
     /// Whether the proxy is a restartable init container unless the pod says otherwise.
     pub native: bool,
+    /// What holds for the whole mesh.
+    pub mesh: &'a MeshConfig,
 }
 
 impl<'a> Place<'a> {
-    /// A namespace of which nothing but the name is known.
+    /// A namespace of which nothing but the name is known, in a mesh that leaves everything to the
+    /// code's defaults.
     pub fn named(namespace: &'a str, native: bool) -> Self {
         static NONE: BTreeMap<String, String> = BTreeMap::new();
+        static MESH: LazyLock<MeshConfig> = LazyLock::new(MeshConfig::default);
         Self {
             namespace,
             annotations: &NONE,
             native,
+            mesh: &MESH,
         }
     }
 }
@@ -75,48 +102,36 @@ pub struct Injected {
 /// # Errors
 /// Everything that speaks against it, at once.
 pub fn inject(pod: &Value, place: &Place<'_>, settings: &Settings) -> Result<Injected, Refusal> {
-    let check::Checked {
-        previous,
-        wishes,
-        native,
-        status_port,
-        probes,
-        metrics,
-        warnings,
-    } = check::check(pod, settings, place)?;
-    let workload = Workload::of(pod, place.namespace);
+    let checked = check::check(pod, settings, place)?;
+    let workload = Workload::of(&checked.pod, place.namespace);
     let plan = Plan {
+        pod: &checked.pod,
         settings,
-        wishes: &wishes,
+        base: checked.templates.base,
+        templates: &checked.templates,
+        overrides: &checked.overrides,
+        previous: &checked.previous,
+        added: &checked.added,
+        wishes: &checked.wishes,
         workload: &workload,
-        app_containers: app_containers(pod, &previous),
-        native,
-        status_port,
-        probes: &probes,
-        metrics: &metrics,
+        app_containers: applications::names(&checked.pod, &checked.added),
+        mode: checked.mode,
+        native: checked.native,
+        identity: checked.identity,
+        proxy: &checked.proxy,
+        status_port: checked.status_port,
+        probes: &checked.probes,
+        metrics: &checked.metrics,
     };
-
-    let mut injected = pod.clone();
-    let spec = object(&mut injected, "spec");
-    let (init_index, proxy_field, proxy_index) = if native {
-        (0, INIT_CONTAINERS, 1)
-    } else {
-        (usize::MAX, CONTAINERS, usize::MAX)
-    };
-    if plan.interception_mode() != InterceptionMode::None {
-        put(spec, INIT_CONTAINERS, init_index, init::container(&plan));
+    let mut injected = Value::clone(&checked.pod);
+    if plan.base != Base::Nothing {
+        assemble::containers(object(&mut injected, "spec"), &plan);
+        plan.probes.apply(&mut injected);
     }
-    put(spec, proxy_field, proxy_index, sidecar::container(&plan));
-    put(spec, "volumes", usize::MAX, sidecar::volume());
-    for name in &settings.image_pull_secrets {
-        let secret = json!({ "name": name });
-        put(spec, "imagePullSecrets", usize::MAX, secret);
-    }
-    probes.apply(&mut injected);
-    metadata::write(&mut injected, &plan, &status(&plan));
+    metadata::write(&mut injected, &plan);
     Ok(Injected {
         pod: injected,
-        warnings,
+        warnings: checked.warnings,
     })
 }
 
@@ -125,29 +140,32 @@ const CONTAINERS: &str = "containers";
 
 /// All that the parts of the injection are made from.
 struct Plan<'a> {
+    /// The pod with the mesh's overlays.
+    pod: &'a Value,
     settings: &'a Settings,
+    base: Base,
+    templates: &'a Chosen<'a>,
+    overrides: &'a Overrides,
+    previous: &'a Status,
+    added: &'a Status,
     wishes: &'a PodSettings,
     workload: &'a Workload,
     app_containers: Vec<&'a str>,
+    mode: InterceptionMode,
     native: bool,
+    identity: Identity,
+    proxy: &'a Layer,
     status_port: Option<u16>,
     probes: &'a Probes,
     metrics: &'a Metrics,
 }
 
 impl Plan<'_> {
-    fn interception_mode(&self) -> InterceptionMode {
-        let wish = self.wishes.interception_mode;
-        wish.unwrap_or(self.settings.interception_mode)
+    /// Whether the application starts when the proxy is ready, also beside a plain container.
+    fn holds_application(&self) -> bool {
+        let wish = self.proxy.hold_application_until_proxy_starts;
+        self.base == Base::Sidecar && wish == Some(true)
     }
-}
-
-fn app_containers<'a>(pod: &'a Value, previous: &Status) -> Vec<&'a str> {
-    let containers = pod::list(pod, CONTAINERS).iter();
-    containers
-        .map(pod::name)
-        .filter(|name| !previous.has_container(name))
-        .collect()
 }
 
 /// A variable that an earlier injection gave to the proxy.
@@ -160,39 +178,21 @@ fn variable<'a>(pod: &'a Value, previous: &Status, name: &str) -> Option<&'a str
     variable.get("value")?.as_str()
 }
 
-fn status(plan: &Plan<'_>) -> Status {
-    let own = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
-    let (init_containers, containers) = if plan.native {
-        (own(&[INIT_CONTAINER, PROXY_CONTAINER]), Vec::new())
-    } else {
-        (own(&[INIT_CONTAINER]), own(&[PROXY_CONTAINER]))
-    };
-    Status {
-        init_containers,
-        containers,
-        volumes: own(&[POD_INFO_VOLUME]),
-        image_pull_secrets: plan.settings.image_pull_secrets.clone(),
-        revision: plan.settings.revision.clone(),
-    }
-}
-
-/// Merges a named element over the one of its name, or puts it into the list at an index; past the
-/// end means last.
-fn put(spec: &mut Map<String, Value>, field: &str, index: usize, wanted: Value) {
-    let list = array(spec, field);
-    let name = pod::name(&wanted);
-    match list.iter_mut().find(|element| pod::name(element) == name) {
-        Some(existing) => merge::merge(existing, wanted),
-        None => list.insert(index.min(list.len()), wanted),
-    }
-}
-
 /// The object at a field, made if it is absent; [`check`] has seen that it is nothing else.
 fn object<'a>(parent: &'a mut Value, field: &str) -> &'a mut Map<String, Value> {
     if parent.get(field).is_none_or(|value| !value.is_object()) {
         parent[field] = Value::Object(Map::new());
     }
     parent[field].as_object_mut().expect("made an object above")
+}
+
+/// As above, of an object.
+fn object_in<'a>(parent: &'a mut Map<String, Value>, field: &str) -> &'a mut Map<String, Value> {
+    let value = parent.entry(field).or_insert(Value::Null);
+    if !value.is_object() {
+        *value = Value::Object(Map::new());
+    }
+    value.as_object_mut().expect("made an object above")
 }
 
 fn array<'a>(parent: &'a mut Map<String, Value>, field: &str) -> &'a mut Vec<Value> {

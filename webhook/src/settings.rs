@@ -3,20 +3,26 @@
 //! The chart renders it into a ConfigMap. It is read once, into types; every value that is not
 //! accepted is told at once.
 
+mod container;
 mod file;
 mod selector;
+mod template;
 
 use std::collections::BTreeMap;
 
-use fairlead_api::{
-    proxy_config::ProxyConfig,
-    values::{ImageReference, InterceptionMode, LogLevel, Ports, Quantity, Selection},
+use fairlead_api::values::{
+    ImageReference, InterceptionMode, LogLevel, Ports, Quantity, Selection,
 };
 use ipnet::IpNet;
 use kube::core::Selector;
 use serde::Deserialize;
 
 use self::file::File;
+pub(crate) use self::template::known_templates;
+pub use self::{
+    container::{ContainerSettings, Readiness},
+    template::{GATEWAY, SIDECAR, Template},
+};
 
 /// What every injected pod gets unless its annotations say otherwise, and which pods are injected.
 #[derive(Clone, Debug)]
@@ -42,18 +48,26 @@ pub struct Settings {
     pub log_level: LogLevel,
     /// The resources of both containers.
     pub resources: Resources,
-    /// What goes into `PROXY_CONFIG`.
-    pub proxy_config: ProxyConfig,
     /// How inbound connections come to the proxy.
     pub interception_mode: InterceptionMode,
     /// Whether the redirect is programmed with nftables instead of iptables.
     pub native_nftables: bool,
     /// Whether the kubelet asks the proxy in the application's place.
     pub rewrite_app_http_probe: bool,
-    /// Whether the proxy adds the application's metrics to its own.
-    pub enable_prometheus_merge: bool,
     /// Which traffic is captured.
     pub traffic: Traffic,
+    /// How the proxy's container is made.
+    pub container: ContainerSettings,
+    /// The mesh's own overlays by name.
+    pub templates: BTreeMap<String, Template>,
+    /// What is laid over pods that name no templates.
+    pub default_templates: Vec<String>,
+    /// Who programs the redirect.
+    pub cni: Cni,
+    /// Whose rules of who may run as which user hold.
+    pub platform: Platform,
+    /// The name of the pods' network in the proxy's node metadata; empty: there is only one.
+    pub network: String,
     /// The cluster's DNS domain.
     pub cluster_domain: String,
     /// Name of the Kubernetes cluster in the proxy's node metadata.
@@ -96,6 +110,39 @@ impl NativeSidecar {
             Self::False => false,
         }
     }
+}
+
+/// Whether a node agent programs the redirect in the place of an init container.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct Cni {
+    /// Whether it does.
+    pub enabled: bool,
+    /// How the node agent is called.
+    pub provider: CniProvider,
+}
+
+/// How a node agent is called.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "lowercase")]
+pub enum CniProvider {
+    /// For each pod, chained after the network's own plugin.
+    #[default]
+    Default,
+    /// By Multus, for pods that name the network `default/istio-cni`.
+    Multus,
+}
+
+/// Whose rules of who may run as which user hold.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
+pub enum Platform {
+    /// Kubernetes' own.
+    #[default]
+    #[serde(rename = "")]
+    Kubernetes,
+    /// OpenShift's, where each namespace has users of its own.
+    #[serde(rename = "openshift")]
+    OpenShift,
 }
 
 /// When the kubelet pulls an image.
@@ -222,7 +269,10 @@ pub(crate) mod tests {
     #[test]
     fn a_misspelt_field_is_named() {
         check_fault("image: a\npolizy: enabled", &["polizy"]);
-        check_fault("image: a\nproxyConfig: {accesLog: all}", &["accesLog"]);
+        check_fault(
+            "image: a\ntraffic: {includeInboundPort: 1}",
+            &["includeInboundPort"],
+        );
     }
 
     #[test]

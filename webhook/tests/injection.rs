@@ -5,12 +5,22 @@
 
 #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
+#[path = "injection/cni.rs"]
+mod cni;
+#[path = "injection/container.rs"]
+mod container;
 #[path = "injection/defaults.rs"]
 mod defaults;
+#[path = "injection/identity.rs"]
+mod identity;
 #[path = "injection/metrics.rs"]
 mod metrics;
+#[path = "injection/overrides.rs"]
+mod overrides;
 #[path = "injection/probes.rs"]
 mod probes;
+#[path = "injection/templates.rs"]
+mod templates;
 
 use std::{fs, path::PathBuf};
 
@@ -53,10 +63,13 @@ fn read(name: &str) -> Value {
 /// second injection finds nothing to do, before and after the API server has set its defaults.
 #[track_caller]
 fn injected(pod: &Value, native: bool) -> Value {
-    let settings = settings();
-    let injected = inject(pod, &Place::named(NAMESPACE, native), &settings)
-        .unwrap()
-        .pod;
+    injected_at(pod, &Place::named(NAMESPACE, native), &settings())
+}
+
+/// As above, with other settings or in another place.
+#[track_caller]
+fn injected_at(pod: &Value, place: &Place<'_>, settings: &Settings) -> Value {
+    let injected = inject(pod, place, settings).unwrap().pod;
 
     let Patch(operations) = additions(pod, &injected);
     assert!(
@@ -69,10 +82,9 @@ fn injected(pod: &Value, native: bool) -> Value {
     assert_eq!(patched, injected, "the patch gives another pod");
 
     for found in [injected.clone(), defaults::as_stored(&injected)] {
-        for native in [native, !native] {
-            let again = inject(&found, &Place::named(NAMESPACE, native), &settings)
-                .unwrap()
-                .pod;
+        for native in [place.native, !place.native] {
+            let again = Place { native, ..*place };
+            let again = inject(&found, &again, settings).unwrap().pod;
             let Patch(operations) = additions(&found, &again);
             assert!(
                 operations.is_empty(),

@@ -1,23 +1,47 @@
 //! Whether a pod is refused, and what is only warned of.
 
+use std::{borrow::Cow, collections::BTreeMap};
+
 use fairlead_api::{
-    annotations::{MERGE_METRICS, PodSettings, REWRITE_PROBES, warnings::warnings},
-    names::{INIT_CONTAINER, POD_INFO_VOLUME, PROXY_CONTAINER, PROXY_ID},
+    annotations::{self, MERGE_METRICS, PodSettings, REWRITE_PROBES, warnings::warnings},
+    names::{INIT_CONTAINER, POD_INFO_VOLUME, PROXY_CONTAINER, VALIDATION_CONTAINER},
     ports,
+    proxy_config::Layer,
+    values::InterceptionMode,
 };
 use serde_json::Value;
 
 use super::{
-    CONTAINERS, Fault, INIT_CONTAINERS, Place, Refusal, Status, metrics::Metrics, probes::Probes,
+    CONTAINERS, Fault, INIT_CONTAINERS, Place, Refusal,
+    applications::{applications, reserved_ports},
+    identity::{self, Identity, Needs},
+    layers::layers,
+    metrics::Metrics,
+    overrides::{self, Overrides},
+    probes::Probes,
+    status::{Own, Status},
+    templates::{Base, Chosen},
 };
-use crate::{pod, settings::Settings};
+use crate::{
+    pod,
+    settings::{Platform, Settings},
+};
 
-/// What a pod that is not refused asks for.
-pub(super) struct Checked {
+/// A pod that is not refused: what it asks for, and what follows from that.
+pub(super) struct Checked<'a> {
+    /// The pod with the mesh's overlays.
+    pub(super) pod: Cow<'a, Value>,
+    pub(super) templates: Chosen<'a>,
     pub(super) previous: Status,
+    pub(super) added: Status,
+    pub(super) overrides: Overrides,
     pub(super) wishes: PodSettings,
+    pub(super) mode: InterceptionMode,
     /// Whether the proxy is a restartable init container.
     pub(super) native: bool,
+    pub(super) identity: Identity,
+    /// What the mesh, the namespace and the pod say of the proxy.
+    pub(super) proxy: Layer,
     /// Where the proxy answers the kubelet and Prometheus.
     pub(super) status_port: Option<u16>,
     pub(super) probes: Probes,
@@ -26,65 +50,110 @@ pub(super) struct Checked {
 }
 
 /// Looks at a pod as a whole.
-pub(super) fn check(
-    pod: &Value,
-    settings: &Settings,
+pub(super) fn check<'a>(
+    pod: &'a Value,
+    settings: &'a Settings,
     place: &Place<'_>,
-) -> Result<Checked, Refusal> {
+) -> Result<Checked<'a>, Refusal> {
     let mut faults = shape(pod);
     if !faults.is_empty() {
         return Err(Refusal(faults));
     }
-    let annotations = pod::annotations(pod);
-    let wishes = match PodSettings::parse(&annotations, place.namespace, place.annotations) {
-        Ok(wishes) => wishes,
-        Err(bad) => {
-            faults.push(Fault::Annotations(bad));
-            PodSettings::default()
+    let of_pod = pod::annotations(pod);
+    let mut warnings = warnings(&of_pod, place.namespace, place.annotations);
+    let mut wishes = read(&of_pod, place);
+    let names = wishes.as_ref().ok().and_then(|w| w.templates.as_deref());
+    let templates = Chosen::of(names, settings, &mut faults);
+    let laid = templates.lay_over(pod);
+    if let Cow::Owned(laid) = &laid {
+        // An overlay may say what the pod could have said.
+        wishes = read(&pod::annotations(laid), place);
+    }
+    let wishes = wishes.unwrap_or_else(|bad| {
+        faults.push(Fault::Annotations(bad));
+        PodSettings::default()
+    });
+    let previous = Status::read(pod).unwrap_or_else(|error| {
+        let reason = error.to_string();
+        faults.push(Fault::Status { reason });
+        Status::default()
+    });
+    let proxy = layers(place, &wishes, &mut faults, &mut warnings);
+    let base = templates.base;
+    let mode = match base {
+        Base::Sidecar => {
+            let wish = wishes.interception_mode.or(proxy.interception_mode);
+            wish.unwrap_or(settings.interception_mode)
         }
+        Base::Gateway | Base::Nothing => InterceptionMode::None,
     };
-    let previous = match Status::read(pod) {
-        Ok(previous) => {
-            faults.extend(names(pod, &previous));
-            previous
-        }
-        Err(error) => {
-            let reason = error.to_string();
-            faults.push(Fault::Status { reason });
-            Status::default()
-        }
-    };
-    faults.extend(identities(pod, &previous));
+    let own = Own::of(base, mode, settings.cni);
+    let mut overrides = Overrides::of(pod, &previous, &own, &mut faults);
     let native = match previous.place(pod, PROXY_CONTAINER) {
         // An earlier injection's container stays where it is: moving it would take it away.
         Some(field) => field == INIT_CONTAINERS,
-        None => place.native,
+        None if base == Base::Sidecar => {
+            let written = overrides.is_init_container(PROXY_CONTAINER);
+            let wish = wishes.native_sidecar.unwrap_or(written || place.native);
+            // A pod of init containers alone is none.
+            let mut containers = pod::list(&laid, CONTAINERS).iter();
+            wish && containers.any(|container| pod::name(container) != PROXY_CONTAINER)
+        }
+        None => false,
     };
-    let status_port = match wishes.status_port {
-        None => Some(ports::STATUS),
-        Some(0) => None,
-        Some(port) => Some(port),
+    let mut added = Status::of(&own, native, settings);
+    let user_volumes = wishes.user_volumes.iter().flatten();
+    let user_volumes: Vec<String> = user_volumes.map(|v| pod::name(v).to_owned()).collect();
+    names_taken(&laid, &previous, &own, &user_volumes, &mut faults);
+    if own.proxy.is_some() {
+        added.volumes.extend(user_volumes);
+    }
+    templates.note(pod, &previous, &mut added);
+
+    let given = match identity::of_platform(settings.platform, place.annotations) {
+        Ok(given) => given,
+        Err(fault) => {
+            faults.push(fault);
+            Identity::DEFAULT
+        }
     };
-    let mut warnings = warnings(&annotations, place.namespace, place.annotations);
-    warnings.extend(reserved_ports(pod, &previous, status_port));
+    if settings.platform == Platform::OpenShift
+        && let Some(written) = overrides.of_container_mut(PROXY_CONTAINER)
+    {
+        identity::clear_given(written, &laid, &added);
+    }
+    let said = templates.of_container(PROXY_CONTAINER);
+    let said = said.chain(overrides.of_container(PROXY_CONTAINER));
+    let needs = Needs::of(mode, &wishes);
+    let identity = given.with_wishes(said, needs, &mut faults, &mut warnings);
+    if needs.is_redirected {
+        identity.check(&laid, applications(&laid, &added), &mut faults);
+    }
+
+    let status_port = wishes.status_port.or(proxy.status_port);
+    let status_port = Some(status_port.unwrap_or(ports::STATUS))
+        .filter(|port| *port != 0 && base != Base::Nothing);
+    if base != Base::Nothing {
+        warnings.extend(reserved_ports(&laid, &added, status_port));
+    }
     let rewrites = wishes.rewrite_probes;
     let probes = match status_port {
         Some(port) if rewrites.unwrap_or(settings.rewrite_app_http_probe) => {
-            Probes::of(pod, &previous, native, port, &mut faults, &mut warnings)
+            Probes::of(&laid, &previous, native, port, &mut faults, &mut warnings)
         }
         _ => Probes::default(),
     };
     let merges = wishes.merge_metrics;
     let metrics = match status_port {
-        Some(port) if merges.unwrap_or(settings.enable_prometheus_merge) => {
-            Metrics::of(pod, &previous, port).unwrap_or_else(|bad| {
+        Some(port) if merges.unwrap_or(place.mesh.enable_prometheus_merge) => {
+            Metrics::of(&laid, &previous, port).unwrap_or_else(|bad| {
                 faults.push(Fault::Annotations(bad));
                 Metrics::default()
             })
         }
         _ => Metrics::default(),
     };
-    if status_port.is_none() {
+    if status_port.is_none() && base != Base::Nothing {
         for (key, wish) in [(REWRITE_PROBES, rewrites), (MERGE_METRICS, merges)] {
             if wish == Some(true) {
                 faults.push(Fault::NoStatusPort { key });
@@ -95,14 +164,28 @@ pub(super) fn check(
         return Err(Refusal(faults));
     }
     Ok(Checked {
+        pod: laid,
+        templates,
         previous,
+        added,
+        overrides,
         wishes,
+        mode,
         native,
+        identity,
+        proxy,
         status_port,
         probes,
         metrics,
         warnings,
     })
+}
+
+fn read(
+    annotations: &BTreeMap<String, String>,
+    place: &Place<'_>,
+) -> Result<PodSettings, annotations::Faults> {
+    PodSettings::parse(annotations, place.namespace, place.annotations)
 }
 
 fn shape(pod: &Value) -> Vec<Fault> {
@@ -142,83 +225,41 @@ fn shape(pod: &Value) -> Vec<Fault> {
     faults
 }
 
-fn names(pod: &Value, previous: &Status) -> Vec<Fault> {
-    let mut faults = Vec::new();
-    let mut taken = |field, ours: fn(&str) -> bool, listed: &dyn Fn(&str) -> bool| {
-        for name in pod::list(pod, field).iter().map(pod::name) {
-            if ours(name) && !listed(name) {
-                let name = name.to_owned();
-                faults.push(Fault::NameTaken { field, name });
-            }
-        }
+/// The mesh's own names, and those of volumes that the pod's annotations add.
+fn names_taken(
+    pod: &Value,
+    previous: &Status,
+    own: &Own,
+    user: &[String],
+    faults: &mut Vec<Fault>,
+) {
+    let mut taken = |field, name: &str| {
+        let name = name.to_owned();
+        faults.push(Fault::NameTaken { field, name });
     };
-    let container = |name: &str| name == INIT_CONTAINER || name == PROXY_CONTAINER;
-    for field in [INIT_CONTAINERS, CONTAINERS] {
-        taken(field, container, &|name| previous.has_container(name));
-    }
-    taken("volumes", |name| name == POD_INFO_VOLUME, &|name| {
-        previous.has_volume(name)
-    });
-    faults
-}
-
-/// Containers that run beside the proxy as the proxy. Plain init containers may: they run when the
-/// proxy may not yet, and take its id to reach the network.
-fn identities(pod: &Value, previous: &Status) -> Vec<Fault> {
-    let of_pod = pod.pointer("/spec/securityContext");
-    let id = |context: Option<&Value>, field| context?.get(field)?.as_u64();
-    let mut faults = Vec::new();
-    for container in applications(pod, previous) {
-        let own = container.get("securityContext");
-        for field in ["runAsUser", "runAsGroup"] {
-            if id(own, field).or_else(|| id(of_pod, field)) == Some(PROXY_ID.into()) {
-                let container = pod::name(container).to_owned();
-                faults.push(Fault::ProxyIdentity { container, field });
-            }
+    for name in pod::list(pod, "volumes").iter().map(pod::name) {
+        let is_ours = own.proxy.is_some() && name == POD_INFO_VOLUME;
+        if (is_ours || user.iter().any(|volume| volume == name)) && !previous.has_volume(name) {
+            taken("volumes", name);
         }
     }
-    faults
-}
-
-fn reserved_ports(pod: &Value, previous: &Status, status_port: Option<u16>) -> Vec<String> {
-    const TAKEN: [u16; 5] = [
-        ports::ADMIN,
-        ports::OUTBOUND,
-        ports::INBOUND,
-        ports::HEALTH,
-        ports::PROXY_METRICS,
-    ];
-    let is_taken = |port| {
-        TAKEN
-            .iter()
-            .chain(&status_port)
-            .any(|taken| u64::from(*taken) == port)
+    let not_ours = |name: &str| {
+        [INIT_CONTAINER, VALIDATION_CONTAINER, PROXY_CONTAINER].contains(&name) && !own.has(name)
     };
-    let mut warnings = Vec::new();
-    for container in applications(pod, previous) {
-        let declared = container
-            .get("ports")
-            .and_then(Value::as_array)
-            .into_iter()
-            .flatten();
-        for port in declared.filter_map(|port| port.get("containerPort")?.as_u64()) {
-            if is_taken(port) {
-                let name = pod::name(container);
-                warnings.push(format!(
-                    "container {name}: port {port} is taken by the sidecar; listening on it fails"
-                ));
-            }
+    for container in [INIT_CONTAINERS, CONTAINERS]
+        .iter()
+        .flat_map(|list| pod::list(pod, list))
+    {
+        let name = pod::name(container);
+        if not_ours(name) && !previous.has_container(name) && overrides::is_auto(container) {
+            faults.push(Fault::Override {
+                container: name.to_owned(),
+                reason: "has the image auto, which stands for that of an injected container, and \
+                         none of this name is injected into this pod; remove it"
+                    .to_owned(),
+            });
         }
     }
-    warnings
-}
-
-/// The containers that run as long as the pod and are not ours.
-fn applications<'a>(pod: &'a Value, previous: &Status) -> impl Iterator<Item = &'a Value> {
-    let restarts = |c: &&Value| c.get("restartPolicy").and_then(Value::as_str) == Some("Always");
-    let sidecars = pod::list(pod, INIT_CONTAINERS).iter().filter(restarts);
-    let all = pod::list(pod, CONTAINERS).iter().chain(sidecars);
-    all.filter(|container| !previous.has_container(pod::name(container)))
 }
 
 #[cfg(test)]

@@ -3,8 +3,9 @@
 use std::fmt;
 
 use fairlead_api::{
-    annotations::{self, STATUS_PORT},
-    names::{INJECT, PROXY_ID, STATUS},
+    annotations::{self, STATUS_PORT, TEMPLATES},
+    names::{INJECT, OVERRIDES, STATUS},
+    values::ValueError,
 };
 
 /// Why a pod is refused; never empty.
@@ -45,6 +46,16 @@ pub enum Fault {
     /// Annotations whose values are not accepted.
     #[error("{0}")]
     Annotations(annotations::Faults),
+    /// An annotation of the pod's namespace is not accepted.
+    #[error("invalid value '{value}' for annotation '{key}' of the pod's namespace: {reason}")]
+    NamespaceAnnotation {
+        /// The annotation.
+        key: &'static str,
+        /// What it says.
+        value: String,
+        /// What is accepted.
+        reason: ValueError,
+    },
     /// The status annotation was edited.
     #[error("annotation '{STATUS}' is not the injector's JSON ({reason}); remove it")]
     Status {
@@ -64,7 +75,7 @@ pub enum Fault {
     },
     /// An application would run as the proxy, whose traffic is not captured.
     #[error(
-        "container '{container}' has {field} {PROXY_ID}, the proxy's own, whose traffic bypasses \
+        "container '{container}' has {field} {id}, the proxy's own, whose traffic bypasses \
          the mesh; choose another id"
     )]
     ProxyIdentity {
@@ -72,7 +83,57 @@ pub enum Fault {
         container: String,
         /// `runAsUser` or `runAsGroup`.
         field: &'static str,
+        /// The id.
+        id: u32,
     },
+    /// The proxy would be of a group that nearly every container is of.
+    #[error(
+        "container 'istio-proxy' has runAsGroup 0, which most applications have, too: their traffic \
+         would bypass the mesh; choose another group"
+    )]
+    RootGroup,
+    /// OpenShift's annotation of the namespace is not what it writes.
+    #[error(
+        "invalid value '{value}' for annotation '{key}' of the pod's namespace: a block of ids such \
+         as 1000650000/10000 is accepted"
+    )]
+    Block {
+        /// The annotation.
+        key: &'static str,
+        /// What it says.
+        value: String,
+    },
+    /// The annotation that keeps the author's containers was edited.
+    #[error(
+        "annotation '{OVERRIDES}' is not the injector's JSON ({reason}); remove it, and write the \
+         containers into the pod"
+    )]
+    Overrides {
+        /// What is wrong.
+        reason: String,
+    },
+    /// A container of the author's under the name of an injected one cannot be followed.
+    #[error("container '{container}' {reason}")]
+    Override {
+        /// The container.
+        container: String,
+        /// What is wrong, and what to do.
+        reason: String,
+    },
+    /// The pod names a template that is not there.
+    #[error("annotation '{TEMPLATES}' names '{name}'; there are {known}")]
+    UnknownTemplate {
+        /// The name.
+        name: String,
+        /// Those that there are.
+        known: String,
+    },
+    /// Two templates say the contrary of each other.
+    #[error(
+        "annotation '{TEMPLATES}' names both sidecar and gateway, and a pod is one or the other; \
+         remove one of them"
+    )]
+    TwoTemplates,
     /// A probe or hook that the proxy cannot take over.
     #[error("container '{container}': {probe} {reason}")]
     Probe {

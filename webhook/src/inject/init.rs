@@ -1,81 +1,152 @@
-//! The init container that programs the redirect.
+//! The init container that programs the redirect, or proves the one that a node agent programs.
 
 use fairlead_api::{
-    names::{INIT_CONTAINER, PROXY_ID},
+    names::{INIT_CONTAINER, VALIDATION_CONTAINER},
     ports::{INBOUND, OUTBOUND, STATUS, UNCAPTURED_INBOUND},
     values::{Ports, Selection, join},
 };
+use ipnet::IpNet;
 use serde_json::{Value, json};
 
-use super::{Plan, sidecar};
+use super::{Plan, environment, resources};
+
+/// Which traffic is captured: as the pod says, or its namespace, or the mesh.
+pub(super) struct Redirect<'a> {
+    pub(super) include_inbound_ports: &'a Selection<Ports>,
+    pub(super) exclude_inbound_ports: &'a [Ports],
+    pub(super) include_outbound_ip_ranges: &'a Selection<IpNet>,
+    pub(super) exclude_outbound_ip_ranges: &'a [IpNet],
+    pub(super) include_outbound_ports: &'a Selection<Ports>,
+    pub(super) exclude_outbound_ports: &'a [Ports],
+    pub(super) exclude_interfaces: &'a [String],
+    pub(super) reroute_virtual_interfaces: &'a [String],
+}
+
+impl<'a> Redirect<'a> {
+    pub(super) fn of(plan: &Plan<'a>) -> Self {
+        let (wishes, mesh) = (plan.wishes, &plan.settings.traffic);
+        Self {
+            include_inbound_ports: wishes
+                .include_inbound_ports
+                .as_ref()
+                .unwrap_or(&mesh.include_inbound_ports),
+            exclude_inbound_ports: wishes
+                .exclude_inbound_ports
+                .as_ref()
+                .unwrap_or(&mesh.exclude_inbound_ports),
+            include_outbound_ip_ranges: wishes
+                .include_outbound_ip_ranges
+                .as_ref()
+                .unwrap_or(&mesh.include_outbound_ip_ranges),
+            exclude_outbound_ip_ranges: wishes
+                .exclude_outbound_ip_ranges
+                .as_ref()
+                .unwrap_or(&mesh.exclude_outbound_ip_ranges),
+            include_outbound_ports: wishes
+                .include_outbound_ports
+                .as_ref()
+                .unwrap_or(&mesh.include_outbound_ports),
+            exclude_outbound_ports: wishes
+                .exclude_outbound_ports
+                .as_ref()
+                .unwrap_or(&mesh.exclude_outbound_ports),
+            exclude_interfaces: wishes.exclude_interfaces.as_deref().unwrap_or_default(),
+            reroute_virtual_interfaces: wishes
+                .reroute_virtual_interfaces
+                .as_deref()
+                .unwrap_or_default(),
+        }
+    }
+}
 
 /// The container as it is wanted.
 pub(super) fn container(plan: &Plan<'_>) -> Value {
+    let validates = plan.settings.cni.enabled;
+    let mut arguments = arguments(plan);
+    if validates {
+        arguments.extend(["--run-validation", "--skip-rule-apply"].map(str::to_owned));
+    }
+    let made = &plan.settings.container;
+    // The redirect belongs to the kernel's network namespace of the pod: it takes root and these two
+    // capabilities, and nothing else. Looking at it takes nothing.
+    let (name, capabilities, uid, gid) = if validates {
+        let capabilities = json!({ "drop": ["ALL"] });
+        let identity = plan.identity;
+        (
+            VALIDATION_CONTAINER,
+            capabilities,
+            identity.uid,
+            identity.gid,
+        )
+    } else {
+        let capabilities = json!({ "add": ["NET_ADMIN", "NET_RAW"], "drop": ["ALL"] });
+        (INIT_CONTAINER, capabilities, 0, 0)
+    };
     let mut container = json!({
-        "name": INIT_CONTAINER,
+        "name": name,
         "command": ["/usr/local/bin/fairlead-init"],
-        "args": arguments(plan),
-        // The redirect belongs to the kernel's network namespace of the pod: it takes root and these
-        // two capabilities, and nothing else.
+        "args": arguments,
         "securityContext": {
-            "allowPrivilegeEscalation": false,
-            "capabilities": { "add": ["NET_ADMIN", "NET_RAW"], "drop": ["ALL"] },
-            "privileged": false,
+            "allowPrivilegeEscalation": made.privileged,
+            "capabilities": capabilities,
+            "privileged": made.privileged,
             "readOnlyRootFilesystem": true,
-            "runAsGroup": 0,
-            "runAsNonRoot": false,
-            "runAsUser": 0,
-            "seccompProfile": { "type": "RuntimeDefault" },
+            "runAsGroup": gid,
+            "runAsNonRoot": uid != 0,
+            "runAsUser": uid,
+            "seccompProfile": made.seccomp_profile,
         },
     });
-    sidecar::image_and_resources(&mut container, plan);
+    let environment: Vec<Value> = environment::metadata(plan).collect();
+    if !environment.is_empty() {
+        container["env"] = environment.into();
+    }
+    resources::write(&mut container, plan);
     container
 }
 
 /// Istio's arguments, which `fairlead-init` takes.
 fn arguments(plan: &Plan<'_>) -> Vec<String> {
-    let (wishes, mesh) = (plan.wishes, &plan.settings.traffic);
-    let include_ranges = wishes.include_outbound_ip_ranges.as_ref();
-    let exclude_ranges = wishes.exclude_outbound_ip_ranges.as_ref();
-    let inbound = wishes.include_inbound_ports.as_ref();
+    let redirect = Redirect::of(plan);
     let fixed = UNCAPTURED_INBOUND
         .into_iter()
         .filter(|port| *port != STATUS);
     let mut uncaptured: Vec<Ports> = fixed.chain(plan.status_port).map(Ports::from).collect();
-    let excluded = wishes.exclude_inbound_ports.as_ref();
-    uncaptured.extend(excluded.unwrap_or(&mesh.exclude_inbound_ports));
-
+    for ports in redirect.exclude_inbound_ports {
+        if !uncaptured.contains(ports) {
+            uncaptured.push(*ports);
+        }
+    }
+    // Whose packets pass, and whose group's.
+    let user = plan.identity.redirected_user();
+    let group = plan.identity.redirected_group();
     let mut arguments: Vec<(&str, String)> = vec![
         ("-p", OUTBOUND.to_string()),
         ("-z", INBOUND.to_string()),
-        // Whose packets pass, and whose group's: with TPROXY the proxy is of this group alone.
-        ("-u", PROXY_ID.to_string()),
-        ("-m", plan.interception_mode().as_str().to_owned()),
-        (
-            "-i",
-            include_ranges
-                .unwrap_or(&mesh.include_outbound_ip_ranges)
-                .to_string(),
-        ),
-        (
-            "-x",
-            join(exclude_ranges.unwrap_or(&mesh.exclude_outbound_ip_ranges)),
-        ),
-        (
-            "-b",
-            inbound.unwrap_or(&mesh.include_inbound_ports).to_string(),
-        ),
-        ("-d", join(&uncaptured)),
+        ("-u", user.to_string()),
     ];
-    let included = wishes.include_outbound_ports.as_ref();
-    let included = included.unwrap_or(&mesh.include_outbound_ports);
-    if *included != Selection::Only(Vec::new()) {
-        arguments.push(("-q", included.to_string()));
+    // Without it, the group has the number of the user.
+    if group != user {
+        arguments.push(("-g", group.to_string()));
     }
-    let excluded = wishes.exclude_outbound_ports.as_ref();
-    let excluded = excluded.unwrap_or(&mesh.exclude_outbound_ports);
-    if !excluded.is_empty() {
-        arguments.push(("-o", join(excluded)));
+    arguments.extend([
+        ("-m", plan.mode.as_str().to_owned()),
+        ("-i", redirect.include_outbound_ip_ranges.to_string()),
+        ("-x", join(redirect.exclude_outbound_ip_ranges)),
+        ("-b", redirect.include_inbound_ports.to_string()),
+        ("-d", join(&uncaptured)),
+    ]);
+    if *redirect.include_outbound_ports != Selection::Only(Vec::new()) {
+        arguments.push(("-q", redirect.include_outbound_ports.to_string()));
+    }
+    for (flag, list) in [
+        ("-o", join(redirect.exclude_outbound_ports)),
+        ("-c", join(redirect.exclude_interfaces)),
+        ("-k", join(redirect.reroute_virtual_interfaces)),
+    ] {
+        if !list.is_empty() {
+            arguments.push((flag, list));
+        }
     }
     let mut arguments: Vec<String> = arguments
         .into_iter()

@@ -44,7 +44,7 @@ impl Probes {
     ) -> Self {
         let earlier = earlier(pod, previous);
         let mut probes = Self::default();
-        for (list, container) in asked_after_the_proxy(pod, native) {
+        for (list, container) in asked_after_the_proxy(pod, previous, native) {
             for check in Check::ALL {
                 let Some(handler) = handler(container, check) else {
                     continue;
@@ -118,13 +118,16 @@ impl Probes {
 
 /// The containers whose probes begin when the proxy runs, each with its list. An init container that
 /// starts before the proxy would wait for an answer that cannot come; nothing is captured then yet.
-fn asked_after_the_proxy(
-    pod: &Value,
+fn asked_after_the_proxy<'a>(
+    pod: &'a Value,
+    previous: &Status,
     native: bool,
-) -> impl Iterator<Item = (&'static str, &Value)> {
+) -> impl Iterator<Item = (&'static str, &'a Value)> {
     let init_containers = pod::list(pod, INIT_CONTAINERS);
     let first = if native {
-        let proxy = |c: &Value| pod::name(c) == PROXY_CONTAINER;
+        // One of the author's own goes to the front.
+        let proxy =
+            |c: &Value| pod::name(c) == PROXY_CONTAINER && previous.has_container(PROXY_CONTAINER);
         init_containers.iter().position(proxy).map_or(0, |p| p + 1)
     } else {
         init_containers.len()

@@ -1,19 +1,17 @@
 //! The proxy's container and its volume.
 
-use std::collections::BTreeMap;
-
 use fairlead_api::{
-    names::{POD_INFO_PATH, POD_INFO_VOLUME, PROXY_CONTAINER, PROXY_ID, env},
+    names::{POD_INFO_PATH, POD_INFO_VOLUME, PROXY_CONTAINER, env},
     ports,
-    values::{InterceptionMode, Quantity},
+    values::InterceptionMode,
 };
 use serde_json::{Value, json};
 
-use super::Plan;
+use super::{Plan, environment, resources, templates::Base};
 
 const PROGRAM: &str = "/usr/local/bin/fairlead-proxy";
 
-/// The container as it is wanted.
+/// The container as it is wanted, before its author has a word.
 pub(super) fn container(plan: &Plan<'_>) -> Value {
     let level = plan.wishes.log_level.unwrap_or(plan.settings.log_level);
     let domain = format!(
@@ -31,163 +29,138 @@ pub(super) fn container(plan: &Plan<'_>) -> Value {
         }
         Some(_) => {}
     }
+    let mut mounts = vec![json!({ "mountPath": POD_INFO_PATH, "name": POD_INFO_VOLUME })];
+    mounts.extend(plan.wishes.user_volume_mounts.iter().flatten().cloned());
     let mut container = json!({
         "name": PROXY_CONTAINER,
         "command": [PROGRAM],
         "args": arguments,
-        "env": environment(plan),
+        "env": environment::of(plan),
         "ports": [{
             "containerPort": ports::PROXY_METRICS,
             "name": "http-envoy-prom",
             "protocol": "TCP",
         }],
-        "securityContext": security_context(plan.interception_mode()),
-        "volumeMounts": [{ "mountPath": POD_INFO_PATH, "name": POD_INFO_VOLUME }],
+        "securityContext": security_context(plan),
+        "volumeMounts": mounts,
     });
-    // As in Istio, a pod without status port is not asked how its proxy is.
-    let is_asked = plan.status_port.is_some();
-    if is_asked {
-        container["readinessProbe"] = probe(15, 4);
-    }
-    if plan.native {
-        container["restartPolicy"] = json!("Always");
-        // The application starts when this has ended. A startup probe would do, too, but the kubelet
-        // asks it only after it has seen the container run, a second later.
-        container["lifecycle"] =
-            json!({ "postStart": { "exec": { "command": [PROGRAM, "wait"] } } });
-    } else if is_asked {
-        // Asks often, so that the pod is ready soon; gives up after ten minutes, as Istio's does.
-        container["startupProbe"] = probe(1, 600);
-    }
-    image_and_resources(&mut container, plan);
+    probes_and_hooks(&mut container, plan);
+    resources::write(&mut container, plan);
     container
 }
 
-fn security_context(mode: InterceptionMode) -> Value {
-    let (capabilities, user) = match mode {
-        InterceptionMode::Redirect | InterceptionMode::None => {
-            (json!({ "drop": ["ALL"] }), PROXY_ID)
-        }
-        // A transparent socket takes NET_ADMIN, which Kubernetes gives to no user but root. The
-        // redirect then knows the proxy by its group.
-        InterceptionMode::Tproxy => (json!({ "add": ["NET_ADMIN"], "drop": ["ALL"] }), 0),
+fn probes_and_hooks(container: &mut Value, plan: &Plan<'_>) {
+    let made = &plan.settings.container;
+    let wait = json!({ "postStart": { "exec": { "command": [PROGRAM, "wait"] } } });
+    // The application starts when this has ended. A startup probe would do for a native sidecar, too,
+    // but the kubelet asks it only after it has seen the container run, a second later.
+    let holds = made.lifecycle.is_none() && (plan.native || plan.holds_application());
+    if let Some(hooks) = &made.lifecycle {
+        container["lifecycle"] = hooks.clone();
+    } else if holds {
+        container["lifecycle"] = wait;
+    }
+    // As in Istio, a pod without status port is not asked how its proxy is.
+    if plan.status_port.is_none() {
+        return;
+    }
+    let (mesh, wishes) = (made.readiness, plan.wishes);
+    let mut readiness = probe(
+        wishes
+            .readiness_period_seconds
+            .unwrap_or(mesh.period_seconds),
+        wishes
+            .readiness_failure_threshold
+            .unwrap_or(mesh.failure_threshold),
+    );
+    let delay = wishes.readiness_initial_delay_seconds;
+    let delay = delay.unwrap_or(mesh.initial_delay_seconds);
+    if delay > 0 {
+        readiness["initialDelaySeconds"] = json!(delay);
+    }
+    container["readinessProbe"] = readiness;
+    let waits = plan.native && holds;
+    if let Some(threshold) = made.startup_failure_threshold
+        && plan.base == Base::Sidecar
+        && !waits
+    {
+        // Asks often, so that the pod is ready soon.
+        container["startupProbe"] = probe(1, threshold);
+    }
+}
+
+fn security_context(plan: &Plan<'_>) -> Value {
+    let added = capabilities(plan);
+    let capabilities = if added.is_empty() {
+        json!({ "drop": ["ALL"] })
+    } else {
+        json!({ "add": added, "drop": ["ALL"] })
     };
+    let made = &plan.settings.container;
     json!({
-        "allowPrivilegeEscalation": false,
+        "allowPrivilegeEscalation": made.privileged,
         "capabilities": capabilities,
-        "privileged": false,
+        "privileged": made.privileged,
         "readOnlyRootFilesystem": true,
-        "runAsGroup": PROXY_ID,
-        "runAsNonRoot": user != 0,
-        "runAsUser": user,
-        "seccompProfile": { "type": "RuntimeDefault" },
+        "runAsGroup": plan.identity.gid,
+        "runAsNonRoot": plan.identity.uid != 0,
+        "runAsUser": plan.identity.uid,
+        "seccompProfile": made.seccomp_profile,
     })
+}
+
+/// What the proxy cannot do without.
+fn capabilities(plan: &Plan<'_>) -> Vec<&'static str> {
+    let mut needed = Vec::new();
+    // For a transparent socket.
+    if plan.mode == InterceptionMode::Tproxy {
+        needed.push("NET_ADMIN");
+    }
+    if plan.wishes.cap_net_bind_service == Some(true) {
+        needed.push("NET_BIND_SERVICE");
+    }
+    needed
+}
+
+/// After overlays and the pod's author have had their word: as whom the proxy runs is decided, and
+/// it can do what it has to.
+pub(super) fn settle(container: &mut Value, plan: &Plan<'_>) {
+    if container
+        .get("securityContext")
+        .is_none_or(|c| !c.is_object())
+    {
+        container["securityContext"] = json!({});
+    }
+    let context = &mut container["securityContext"];
+    context["runAsUser"] = json!(plan.identity.uid);
+    context["runAsGroup"] = json!(plan.identity.gid);
+    if plan.identity.uid == 0 {
+        context["runAsNonRoot"] = json!(false);
+    }
+    let added = context.pointer_mut("/capabilities/add");
+    if let Some(added) = added.and_then(Value::as_array_mut) {
+        for needed in capabilities(plan) {
+            if !added.iter().any(|capability| capability == needed) {
+                added.push(json!(needed));
+            }
+        }
+    }
+    // Which list it is in was decided, too.
+    if let Some(fields) = container.as_object_mut() {
+        fields.remove("restartPolicy");
+        if plan.native {
+            fields.insert("restartPolicy".to_owned(), json!("Always"));
+        }
+    }
 }
 
 /// The volume in which the proxy reads the pod's labels and annotations.
 pub(super) fn volume() -> Value {
-    let item = |path: &str| json!({ "path": path, "fieldRef": field(&format!("metadata.{path}")) });
+    let item = |path: &str| json!({ "path": path, "fieldRef": { "fieldPath": format!("metadata.{path}") } });
     json!({
         "name": POD_INFO_VOLUME,
         "downwardAPI": { "items": [item("labels"), item("annotations")] },
     })
-}
-
-/// What both containers have in common.
-pub(super) fn image_and_resources(container: &mut Value, plan: &Plan<'_>) {
-    let image = plan.wishes.image.as_ref().unwrap_or(&plan.settings.image);
-    container["image"] = json!(image.as_str());
-    if let Some(policy) = plan.settings.image_pull_policy {
-        container["imagePullPolicy"] = json!(policy.as_str());
-    }
-    let (requests, limits) = resources(plan);
-    let texts = |quantities: &BTreeMap<&str, &Quantity>| -> Value {
-        quantities
-            .iter()
-            .map(|(name, quantity)| (*name, quantity.as_str()))
-            .collect()
-    };
-    for (field, quantities) in [("requests", requests), ("limits", limits)] {
-        if !quantities.is_empty() {
-            container["resources"][field] = texts(&quantities);
-        }
-    }
-}
-
-type Quantities<'a> = BTreeMap<&'a str, &'a Quantity>;
-
-/// Requests and limits: the mesh's, or those of the pod's annotations, never a mix.
-fn resources<'a>(plan: &Plan<'a>) -> (Quantities<'a>, Quantities<'a>) {
-    if plan.wishes.sets_resources() {
-        let own = |cpu: &'a Option<Quantity>, memory: &'a Option<Quantity>| {
-            let pairs = [("cpu", cpu), ("memory", memory)].into_iter();
-            pairs
-                .filter_map(|(name, quantity)| Some((name, quantity.as_ref()?)))
-                .collect()
-        };
-        let wishes = plan.wishes;
-        return (
-            own(&wishes.cpu_request, &wishes.memory_request),
-            own(&wishes.cpu_limit, &wishes.memory_limit),
-        );
-    }
-    let mesh = |quantities: &'a BTreeMap<String, Quantity>| {
-        quantities
-            .iter()
-            .map(|(name, quantity)| (name.as_str(), quantity))
-            .collect()
-    };
-    let resources = &plan.settings.resources;
-    (mesh(&resources.requests), mesh(&resources.limits))
-}
-
-/// What the proxy reads. An empty value is left out: the API server drops it anyway.
-fn environment(plan: &Plan<'_>) -> Vec<Value> {
-    let settings = plan.settings;
-    let from =
-        |name: &str, path: &str| json!({ "name": name, "valueFrom": { "fieldRef": field(path) } });
-    let meta = |name: &str| format!("{}{name}", env::META_PREFIX);
-    let mut environment = vec![
-        from(env::POD_NAME, "metadata.name"),
-        from(env::POD_NAMESPACE, "metadata.namespace"),
-        from(env::INSTANCE_IP, "status.podIP"),
-        from(env::SERVICE_ACCOUNT, "spec.serviceAccountName"),
-    ];
-    // Without a limit this would be the node's CPUs, which are not the proxy's to take.
-    if resources(plan).1.contains_key("cpu") {
-        environment.push(json!({
-            "name": env::CPU_LIMIT,
-            "valueFrom": { "resourceFieldRef": { "resource": "limits.cpu" } },
-        }));
-    }
-    let proxy_config = serde_json::to_string(&settings.proxy_config)
-        .expect("the proxy's configuration has a JSON form");
-    let values = [
-        (env::PROXY_CONFIG.to_owned(), proxy_config),
-        (meta("APP_CONTAINERS"), plan.app_containers.join(",")),
-        (meta("CLUSTER_ID"), settings.cluster_id.clone()),
-        (
-            env::INTERCEPTION_MODE.to_owned(),
-            plan.interception_mode().as_str().to_owned(),
-        ),
-        (meta("MESH_ID"), settings.mesh_id.clone()),
-        (meta("OWNER"), plan.workload.owner()),
-        (meta("WORKLOAD_NAME"), plan.workload.name.clone()),
-        (env::PROMETHEUS_ANNOTATIONS.to_owned(), plan.metrics.text()),
-        (env::APP_PROBERS.to_owned(), plan.probes.text()),
-    ];
-    for (name, value) in values {
-        if !value.is_empty() {
-            environment.push(json!({ "name": name, "value": value }));
-        }
-    }
-    environment.push(from(&meta("NODE_NAME"), "spec.nodeName"));
-    // Kubernetes stops a plain container together with the application, which may still make calls.
-    if !plan.native {
-        let name = env::EXIT_ON_ZERO_ACTIVE_CONNECTIONS;
-        environment.push(json!({ "name": name, "value": "false" }));
-    }
-    environment
 }
 
 fn probe(period_seconds: u32, failure_threshold: u32) -> Value {
@@ -197,8 +170,4 @@ fn probe(period_seconds: u32, failure_threshold: u32) -> Value {
         "timeoutSeconds": 3,
         "failureThreshold": failure_threshold,
     })
-}
-
-fn field(path: &str) -> Value {
-    json!({ "fieldPath": path })
 }

@@ -1,11 +1,44 @@
 //! The status annotation: the names of what was injected, as JSON with Istio's keys.
 
-use fairlead_api::names::STATUS;
+use fairlead_api::{
+    names::{INIT_CONTAINER, POD_INFO_VOLUME, PROXY_CONTAINER, STATUS, VALIDATION_CONTAINER},
+    values::InterceptionMode,
+};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
-use super::{CONTAINERS, INIT_CONTAINERS};
-use crate::pod;
+use super::{CONTAINERS, INIT_CONTAINERS, templates::Base};
+use crate::{
+    pod,
+    settings::{Cni, Settings},
+};
+
+/// The containers that the injector builds for a pod.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Own {
+    /// What programs the redirect, or proves it.
+    pub(super) init: Option<&'static str>,
+    pub(super) proxy: Option<&'static str>,
+}
+
+impl Own {
+    pub(super) fn of(base: Base, mode: InterceptionMode, cni: Cni) -> Self {
+        let init = if cni.enabled {
+            VALIDATION_CONTAINER
+        } else {
+            INIT_CONTAINER
+        };
+        Self {
+            init: (mode != InterceptionMode::None).then_some(init),
+            proxy: (base != Base::Nothing).then_some(PROXY_CONTAINER),
+        }
+    }
+
+    /// Whether one has this name.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.init == Some(name) || self.proxy == Some(name)
+    }
+}
 
 /// What an injection has added to a pod.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
@@ -28,6 +61,28 @@ fn null_is_empty<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Strin
 }
 
 impl Status {
+    /// What is added by the injector itself.
+    pub(super) fn of(own: &Own, native: bool, settings: &Settings) -> Self {
+        let mut status = Self {
+            revision: settings.revision.clone(),
+            ..Self::default()
+        };
+        status.init_containers.extend(own.init.map(str::to_owned));
+        if let Some(proxy) = own.proxy {
+            let list = if native {
+                &mut status.init_containers
+            } else {
+                &mut status.containers
+            };
+            list.push(proxy.to_owned());
+            status.volumes.push(POD_INFO_VOLUME.to_owned());
+            status
+                .image_pull_secrets
+                .clone_from(&settings.image_pull_secrets);
+        }
+        status
+    }
+
     /// Reads a pod's annotation; a pod without it was never injected.
     pub(super) fn read(pod: &Value) -> Result<Self, serde_json::Error> {
         match pod::annotation(pod, STATUS) {
@@ -47,6 +102,12 @@ impl Status {
             .iter()
             .chain(&self.containers)
             .any(|listed| listed == name)
+    }
+
+    /// The name of what programs the redirect, or proves it.
+    pub(super) fn init_container(&self) -> Option<&str> {
+        let mut names = self.init_containers.iter().map(String::as_str);
+        names.find(|name| [INIT_CONTAINER, VALIDATION_CONTAINER].contains(name))
     }
 
     /// Whether a volume of this name was injected.

@@ -4,16 +4,18 @@ use std::collections::BTreeMap;
 
 use fairlead_api::{
     names::DEFAULT_REVISION,
-    proxy_config::ProxyConfig,
     values::{
         InterceptionMode, LogLevel, Quantity, ValueError, parse_cidrs, parse_ports, parse_selection,
     },
 };
 use serde::Deserialize;
+use serde_json::{Map, Value};
 
 use super::{
-    NativeSidecar, Policy, PullPolicy, Resources, Settings, Traffic,
+    Cni, NativeSidecar, Platform, Policy, PullPolicy, Resources, Settings, Traffic,
+    container::{self, Readiness, SeccompFile, StartupFile},
     selector::{self, SelectorFile},
+    template,
 };
 
 /// The file as it is written. Unknown fields are faults, so that a misspelt one is noticed.
@@ -39,18 +41,34 @@ pub(super) struct File {
     log_level: LogLevel,
     #[serde(default)]
     resources: ResourcesFile,
-    #[serde(default)]
-    proxy_config: ProxyConfig,
     #[serde(default = "interception_mode")]
     interception_mode: String,
     #[serde(default)]
     native_nftables: bool,
     #[serde(default = "yes", rename = "rewriteAppHTTPProbe")]
     rewrite_app_http_probe: bool,
-    #[serde(default = "yes")]
-    enable_prometheus_merge: bool,
     #[serde(default)]
     traffic: TrafficFile,
+    #[serde(default)]
+    privileged: bool,
+    #[serde(default)]
+    seccomp_profile: SeccompFile,
+    #[serde(default)]
+    lifecycle: Map<String, Value>,
+    #[serde(default)]
+    startup_probe: StartupFile,
+    #[serde(default)]
+    readiness_probe: Readiness,
+    #[serde(default)]
+    templates: BTreeMap<String, Value>,
+    #[serde(default = "default_templates")]
+    default_templates: Vec<String>,
+    #[serde(default)]
+    cni: Cni,
+    #[serde(default)]
+    platform: Platform,
+    #[serde(default)]
+    network: String,
     #[serde(default = "cluster_domain")]
     cluster_domain: String,
     #[serde(default = "cluster_id")]
@@ -65,6 +83,10 @@ fn yes() -> bool {
 
 fn cluster_domain() -> String {
     "cluster.local".to_owned()
+}
+
+fn default_templates() -> Vec<String> {
+    vec![template::SIDECAR.to_owned()]
 }
 
 fn interception_mode() -> String {
@@ -144,6 +166,15 @@ impl File {
         let mode = &self.interception_mode;
         let interception_mode = value("interceptionMode", mode.parse(), mode, faults);
         let traffic = self.traffic.check(faults);
+        let container = container::check(
+            self.privileged,
+            self.seccomp_profile,
+            self.lifecycle,
+            &self.startup_probe,
+            self.readiness_probe,
+            faults,
+        );
+        let templates = template::check(self.templates, &self.default_templates, faults);
         Some(Settings {
             policy: self.policy,
             never_inject,
@@ -159,12 +190,16 @@ impl File {
             image_pull_secrets: self.image_pull_secrets,
             log_level: self.log_level,
             resources,
-            proxy_config: self.proxy_config,
             interception_mode: interception_mode?,
             native_nftables: self.native_nftables,
             rewrite_app_http_probe: self.rewrite_app_http_probe,
-            enable_prometheus_merge: self.enable_prometheus_merge,
             traffic: traffic?,
+            container,
+            templates,
+            default_templates: self.default_templates,
+            cni: self.cni,
+            platform: self.platform,
+            network: self.network,
             mesh_id: self.mesh_id.unwrap_or_else(|| self.cluster_domain.clone()),
             cluster_domain: self.cluster_domain,
             cluster_id: self.cluster_id,

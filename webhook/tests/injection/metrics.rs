@@ -1,9 +1,7 @@
 //! The application's metrics, and the annotations by which Prometheus finds the pod.
 
-use fairlead_webhook::{
-    inject::{Place, inject},
-    settings::Settings,
-};
+use fairlead_api::mesh_config::MeshConfig;
+use fairlead_webhook::inject::{Place, inject};
 use serde_json::{Value, json};
 
 use crate::{NAMESPACE, check_golden, containers, injected, settings};
@@ -91,20 +89,20 @@ fn the_annotation_is_stronger_than_the_mesh() {
         (false, Some("true"), true),
         (true, Some("false"), false),
     ] {
-        let settings =
-            Settings::parse(&format!("{{image: a, enablePrometheusMerge: {mesh}}}")).unwrap();
+        let mesh = MeshConfig {
+            enable_prometheus_merge: mesh,
+            ..MeshConfig::default()
+        };
+        let place = Place {
+            mesh: &mesh,
+            ..Place::named(NAMESPACE, true)
+        };
         let mut annotations = json!({});
         if let Some(wish) = wish {
             annotations["prometheus.istio.io/merge-metrics"] = json!(wish);
         }
-        let injected = inject(
-            &pod(&annotations),
-            &Place::named(NAMESPACE, true),
-            &settings,
-        )
-        .unwrap()
-        .pod;
-        assert_eq!(!seen(&injected)[0].is_null(), merges, "{mesh} {wish:?}");
+        let injected = inject(&pod(&annotations), &place, &settings()).unwrap().pod;
+        assert_eq!(!seen(&injected)[0].is_null(), merges, "{mesh:?} {wish:?}");
     }
 }
 

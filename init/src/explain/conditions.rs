@@ -101,6 +101,14 @@ impl Seen {
                         ports.iter().any(|ports| ports.contains(port))
                     })
             }
+            Match::Syn(syn) => {
+                let asks = match self.state {
+                    State::New => self.protocol == Protocol::Tcp,
+                    State::Established | State::Related => false,
+                    State::Invalid | State::Untracked => return None,
+                };
+                syn.holds(|()| asks)
+            }
             Match::Uid(uid) => uid.holds(|uid| self.uid == Some(*uid)),
             Match::Gid(gid) => gid.holds(|gid| self.gid == Some(*gid)),
             Match::Mark(mark) => mark.holds(|mark| *mark == self.mark),

@@ -28,6 +28,8 @@ pub(super) fn condition(condition: &Match) -> String {
         },
         Match::SourcePort(protocol, ports) => port(*protocol, "from", ports),
         Match::DestinationPort(protocol, ports) => port(*protocol, "to", ports),
+        Match::Syn(Is::Equal(())) => "asking for a connection".to_owned(),
+        Match::Syn(Is::Not(())) => "not asking for a connection".to_owned(),
         Match::Uid(uid) => compared("uid", uid),
         Match::Gid(gid) => compared("gid", gid),
         Match::Mark(mark) => compared("mark", mark),

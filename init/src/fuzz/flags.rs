@@ -210,7 +210,7 @@ fn check(rule: &Rule, arguments: &[String]) {
         Match::Uid(is) | Match::Gid(is) | Match::Mark(is) | Match::ConnectionMark(is) => {
             id(*is.value())
         }
-        Match::Family(_) | Match::Protocol(_) | Match::State(_) => true,
+        Match::Family(_) | Match::Protocol(_) | Match::Syn(_) | Match::State(_) => true,
         Match::Unknown(_) => false,
     });
     let does_known = match &rule.verdict {

@@ -100,6 +100,7 @@ pub(super) fn normal(rule: &Rule) -> Rule {
                 let (Is::Equal(list) | Is::Not(list)) = ports;
                 *list = joined(std::mem::take(list));
             }
+            Match::Syn(_) => told.push(Protocol::Tcp),
             Match::State(Is::Equal(states) | Is::Not(states)) => {
                 states.sort_unstable_by_key(|state| position(*state));
                 states.dedup();

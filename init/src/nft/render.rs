@@ -115,6 +115,9 @@ fn condition(condition: &Match) -> String {
                 list(ports)
             })
         }
+        Match::Syn(syn) => compared("tcp flags & (fin | syn | rst | ack)", syn, |()| {
+            "syn".to_owned()
+        }),
         Match::Uid(uid) => compared("meta skuid", uid, u32::to_string),
         Match::Gid(gid) => compared("meta skgid", gid, u32::to_string),
         Match::Mark(mark) => compared("meta mark", mark, u32::to_string),

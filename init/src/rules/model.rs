@@ -195,6 +195,9 @@ pub enum Match {
     SourcePort(Protocol, Is<Vec<Ports>>),
     /// The protocol, and its destination port is one of these (or none of them).
     DestinationPort(Protocol, Is<Vec<Ports>>),
+    /// A TCP packet that asks for a connection: of its flags SYN, ACK, RST and FIN it has SYN alone
+    /// (`--syn` of iptables-extensions(8)).
+    Syn(Is<()>),
     /// The user who made the socket.
     Uid(Is<u32>),
     /// The group which made the socket.

@@ -72,9 +72,16 @@ fn capture(redirect: &Redirect, family: Family, mark: u32) -> Vec<Rule> {
 /// Which ports are captured: packets of open connections are kept local, and new ones are handed over.
 fn decisions(redirect: &Redirect, inbound: &Writer) -> Vec<Rule> {
     let pair = |port: Match| {
+        // A client that has given a connection up may take its port again for a new one while the
+        // connection tracker still takes the old one for open. Kept local by that alone, the new one
+        // would come to the application past the proxy.
+        let later = Match::Syn(Is::Not(()));
         let open = Match::State(Is::Equal(vec![State::Related, State::Established]));
         [
-            inbound.rule([port.clone(), open], Verdict::Jump(Chain::ISTIO_DIVERT)),
+            inbound.rule(
+                [port.clone(), later, open],
+                Verdict::Jump(Chain::ISTIO_DIVERT),
+            ),
             inbound.rule([port], Verdict::Jump(Chain::ISTIO_TPROXY)),
         ]
     };

@@ -64,6 +64,9 @@ impl Reader {
                     options: Vec::new(),
                 });
             }
+            "--tcp-flags" if self.module == "tcp" && is_syn(values) => {
+                self.matches.push(Match::Syn(self.is(())));
+            }
             _ if single => match self.condition(word, value) {
                 Some(Some(condition)) => self.add(condition),
                 // Said by another condition already, or true of every packet.
@@ -261,6 +264,14 @@ fn protocol(text: &str) -> Option<Protocol> {
         "udp" | "17" => Some(Protocol::Udp),
         _ => None,
     }
+}
+
+/// Whether flags, the looked at ones and those of them that are set, are those of `--syn`.
+fn is_syn(flags: &[String]) -> bool {
+    let [among, set] = flags else { return false };
+    let mut among: Vec<&str> = among.split(',').collect();
+    among.sort_unstable();
+    among == ["ACK", "FIN", "RST", "SYN"] && set == "SYN"
 }
 
 fn ports(text: &str) -> Option<Vec<Ports>> {

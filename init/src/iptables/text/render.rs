@@ -7,7 +7,16 @@ use crate::rules::{Is, Match, Ports, Protocol, Rule, State, Verdict};
 /// What follows `-A CHAIN`.
 pub fn specification(rule: &Rule) -> String {
     let mut words: Vec<String> = Vec::with_capacity(rule.matches.len() + 1);
-    words.extend(rule.matches.iter().filter_map(condition));
+    for text in rule.matches.iter().filter_map(condition) {
+        // What one module looks at stands together.
+        let goes_on = words
+            .last()
+            .is_some_and(|last| last.starts_with("-p tcp -m tcp "));
+        match text.strip_prefix("-m tcp ") {
+            Some(rest) if goes_on => words.push(rest.to_owned()),
+            _ => words.push(text),
+        }
+    }
     words.extend(target(rule));
     words.join(" ")
 }
@@ -26,6 +35,8 @@ fn condition(condition: &Match) -> Option<String> {
         },
         Match::SourcePort(protocol, ports) => port(*protocol, "sport", ports),
         Match::DestinationPort(protocol, ports) => port(*protocol, "dport", ports),
+        Match::Syn(Is::Equal(())) => format!("-m tcp {SYN}"),
+        Match::Syn(Is::Not(())) => format!("-m tcp ! {SYN}"),
         Match::Uid(uid) => format!("-m owner {}", compared("--uid-owner", uid)),
         Match::Gid(gid) => format!("-m owner {}", compared("--gid-owner", gid)),
         Match::Mark(mark) => format!("-m mark {}", compared("--mark", &mark.hexadecimal())),
@@ -46,6 +57,8 @@ fn condition(condition: &Match) -> Option<String> {
         Match::Unknown(text) => text.clone(),
     })
 }
+
+const SYN: &str = "--tcp-flags FIN,SYN,RST,ACK SYN";
 
 fn port(protocol: Protocol, option: &str, ports: &Is<Vec<Ports>>) -> String {
     let protocol = protocol.name();

@@ -40,6 +40,10 @@ fn order_modules_and_synonyms_do_not_matter() {
             "-m conntrack --ctstate ESTABLISHED,RELATED -j X",
         ),
         (
+            "-p tcp -m tcp --dport 80 ! --tcp-flags FIN,SYN,RST,ACK SYN -j X",
+            "-p tcp -m tcp --dport 80 -m tcp ! --tcp-flags SYN,ACK,FIN,RST SYN -j X",
+        ),
+        (
             "-j TPROXY --on-port 1 --tproxy-mark 2/0xffffffff",
             "-j TPROXY --on-port 1 --on-ip 0.0.0.0 --tproxy-mark 0x2/0xffffffff",
         ),
@@ -57,6 +61,14 @@ fn negation_values_and_further_conditions_do() {
     for (one, other) in [
         ("! -d 10.0.0.0/8 -j X", "-d 10.0.0.0/8 -j X"),
         ("-o lo -j X", "-o eth0 -j X"),
+        (
+            "-p tcp -m tcp ! --tcp-flags FIN,SYN,RST,ACK SYN -j X",
+            "-p tcp -m tcp --tcp-flags FIN,SYN,RST,ACK SYN -j X",
+        ),
+        (
+            "-p tcp -m tcp --tcp-flags SYN,ACK SYN -j X",
+            "-p tcp -m tcp --tcp-flags FIN,SYN,RST,ACK SYN -j X",
+        ),
         ("-p udp -j X", "-p tcp -j X"),
         ("-p tcp -j X", "-p tcp -m tcp --dport 1 -j X"),
         ("-j X", "-g X"),

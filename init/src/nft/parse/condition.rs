@@ -26,6 +26,31 @@ pub(super) fn condition(expression: &Value) -> Option<Vec<Match>> {
     (is_test || is_match_of_xtables()).then(|| vec![unknown(expression)])
 }
 
+/// Flags of the TCP header (RFC 9293, section 3.1).
+const FIN: u8 = 1;
+const SYN: u8 = 2;
+const RST: u8 = 4;
+const ACK: u8 = 16;
+
+/// Flags by name or number; versions of nft differ in how they write several.
+fn tcp_flags(value: &Value) -> Option<u8> {
+    match value {
+        Value::Number(number) => u8::try_from(number.as_u64()?).ok(),
+        Value::String(name) => Some(match name.as_str() {
+            "fin" => FIN,
+            "syn" => SYN,
+            "rst" => RST,
+            "ack" => ACK,
+            _ => return None,
+        }),
+        Value::Array(flags) => flags
+            .iter()
+            .try_fold(0, |all, flag| Some(all | tcp_flags(flag)?)),
+        Value::Object(operation) => tcp_flags(operation.get("|")?),
+        _ => None,
+    }
+}
+
 struct Comparison<'a> {
     operator: &'a str,
     left: &'a Value,
@@ -45,6 +70,9 @@ impl<'a> Comparison<'a> {
         if let Some(payload) = self.left.get("payload") {
             let part = |key| payload.get(key).and_then(Value::as_str);
             return self.of_payload(part("protocol")?, part("field")?);
+        }
+        if let Some(masked) = self.left.get("&") {
+            return self.of_masked(masked.as_array()?);
         }
         let (kind, fields) = self.left.as_object()?.iter().next()?;
         // Further fields say more than the key does, as a direction.
@@ -82,6 +110,18 @@ impl<'a> Comparison<'a> {
             }
             _ => return None,
         }])
+    }
+
+    /// Of the fields that are looked at through a mask, only one matters to rules of ours.
+    fn of_masked(&self, operands: &[Value]) -> Option<Vec<Match>> {
+        let [payload, mask] = operands else {
+            return None;
+        };
+        let part = |key| payload.get("payload")?.get(key)?.as_str();
+        let is_syn = (part("protocol"), part("field")) == (Some("tcp"), Some("flags"))
+            && tcp_flags(mask)? == FIN | SYN | RST | ACK
+            && tcp_flags(self.right)? == SYN;
+        is_syn.then(|| Some(vec![Match::Syn(self.is(())?)]))?
     }
 
     /// The value compared as the operator says; `None` for one that is no equality.

@@ -150,6 +150,18 @@ fn each_condition_of_ours_is_known() {
             json!({"prefix": {"addr": "fd00::", "len": 8}}),
             Match::Destination(Is::Not(cidr("fd00::/8"))),
         ),
+        (
+            "!=",
+            json!({"&": [payload("tcp", "flags"), [1, 2, 4, 16]]}),
+            json!(2),
+            Match::Syn(Is::Not(())),
+        ),
+        (
+            "==",
+            json!({"&": [payload("tcp", "flags"), {"|": [{"|": [{"|": ["fin", "syn"]}, "rst"]}, "ack"]}]}),
+            json!("syn"),
+            Match::Syn(Is::Equal(())),
+        ),
     ] {
         let rule = read(json!([comparison(operator, left, right), {"accept": null}]));
         assert_eq!(rule.matches, [expected]);

@@ -53,6 +53,10 @@ fn each_condition_has_nftables_form() {
             Match::DestinationPort(Protocol::Tcp, Is::Not(vec![53.into(), range])),
             "tcp dport != { 53, 80-90 }",
         ),
+        (
+            Match::Syn(Is::Not(())),
+            "tcp flags & (fin | syn | rst | ack) != syn",
+        ),
         (Match::Uid(Is::Not(1337)), "meta skuid != 1337"),
         (Match::Gid(Is::Equal(0)), "meta skgid 0"),
         (Match::Mark(Is::Not(1338)), "meta mark != 1338"),

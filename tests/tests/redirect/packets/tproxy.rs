@@ -3,6 +3,7 @@
 use std::{
     io::{self, Read, Write},
     net::TcpStream,
+    time::Duration,
 };
 
 use fairlead_tests::netns::User;
@@ -162,5 +163,36 @@ fn the_proxy_may_speak_to_the_application_as_the_client() {
         let mut arrival = world.arrived(application, &world.application);
         assert_eq!(arrival.peer, client);
         converse(proxy.into(), &mut arrival.stream);
+    });
+}
+
+/// A client may take the port of a connection that it has given up for the next one. Where that was
+/// not seen, the pod's connection tracker takes the new one for a part of the old.
+#[test]
+#[ignore = "needs root"]
+fn a_connection_from_a_port_that_seems_in_use_is_captured() {
+    const PORT: u16 = 40000;
+    // Ahead of the connection tracker.
+    const LOST: &str = "table inet lost { chain output {
+        type filter hook output priority -400; tcp flags & rst == rst drop;
+    }; }";
+    everywhere(&TPROXY, |world| {
+        let source = Some(socket(world.addresses.peer, PORT));
+        let destination = socket(world.addresses.pod, APPLICATION_PORT);
+        let ask = || world.peer.run(|| connect(source, destination));
+        let client = ask().expect("a connection");
+        let arrival = world.arrived(destination, &world.inbound);
+        for side in [&world.peer, &world.pod] {
+            side.feed("nft", &["-f", "-"], LOST);
+        }
+        for end in [client, Socket::from(arrival.stream)] {
+            end.set_linger(Some(Duration::ZERO)).expect("an option");
+        }
+        for side in [&world.peer, &world.pod] {
+            side.feed("nft", &["-f", "-"], "delete table inet lost");
+        }
+
+        let _client = ask().expect("a connection from the same port");
+        world.arrived(destination, &world.inbound);
     });
 }

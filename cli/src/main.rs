@@ -2,6 +2,7 @@
 
 mod annotations;
 mod check;
+mod connect;
 mod explain_packet;
 mod inject;
 mod manifest;
@@ -16,6 +17,8 @@ use clap::{Parser, Subcommand};
 #[derive(Parser)]
 #[command(version)]
 struct Arguments {
+    #[command(flatten)]
+    connection: connect::Connection,
     #[command(subcommand)]
     command: Command,
 }
@@ -59,7 +62,7 @@ enum Command {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    match run(&arguments.command) {
+    match run(&arguments) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
@@ -70,11 +73,11 @@ fn main() -> ExitCode {
 }
 
 #[tokio::main(flavor = "current_thread")]
-async fn run(command: &Command) -> anyhow::Result<bool> {
+async fn run(arguments: &Arguments) -> anyhow::Result<bool> {
     // Only a second call fails, and then the same provider is there already.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let client = fairlead_webhook::api_server::client;
-    match command {
+    let client = async || arguments.connection.client().await;
+    match &arguments.command {
         Command::Annotations(options) => annotations::run(options),
         Command::Check(options) => Ok(check::run(&client().await?, options).await),
         Command::ExplainPacket(options) => {

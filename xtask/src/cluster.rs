@@ -19,6 +19,7 @@ pub(crate) mod verbs;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
@@ -48,6 +49,9 @@ pub(crate) const PACKAGES: [Needed; 11] = [
     ("nsenter", "util-linux"),
     ("runc", "runc"),
 ];
+
+/// Each of the daemons is back in a few seconds.
+const RESTART_DEADLINE: Duration = Duration::from_secs(60);
 
 /// A running cluster.
 #[derive(Debug)]
@@ -119,6 +123,30 @@ impl Cluster {
         progress::step(&format!("stopping cluster {name}"), || {
             teardown::remove(&cluster.name, &cluster.state)
         })
+    }
+
+    /// Kills a daemon and starts it again, as after a crash; returns when the cluster works as before.
+    pub(crate) fn restart(name: &str, daemon: &str) -> Result<()> {
+        let cluster = Self::open(name)?;
+        let _lock = cluster.lock()?;
+        let Some(daemon) = DAEMONS.into_iter().find(|known| *known == daemon) else {
+            bail!("daemon {daemon:?}: want one of {}", DAEMONS.join(", "));
+        };
+        let record = cluster.state.record()?;
+        let mut record = record.with_context(|| format!("cluster {name} keeps no record"))?;
+        let runs = record.daemons.remove(daemon);
+        let runs = runs.filter(|process| process.runs(daemon));
+        process::kill(runs.as_slice())?;
+        let prefixed = cluster.name.prefixed();
+        let again = configuration::daemon(daemon, &cluster.state, record.network, &prefixed);
+        daemons::start(&again, &cluster.state, &mut record, &prefixed)?;
+        daemons::wait(
+            &format!("the restart of {daemon}"),
+            RESTART_DEADLINE,
+            &cluster.state,
+            &record,
+            || cluster.is_ready(&record),
+        )
     }
 
     /// The file that makes kubectl, Helm and every client library the administrator of this

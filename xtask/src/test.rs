@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io::{BufRead, BufReader};
+use std::path::Path;
 use std::process::{ExitCode, Stdio};
 
 use anyhow::{Context, Result};
@@ -39,16 +40,19 @@ const KIT: &str = "lib";
 const NAMESPACE_TESTS: [&str; 3] = [KIT, "redirect", "proxy"];
 
 /// One after the other: `webhook_outage` disturbs what `cluster` tests, and `chart` removes it.
-const CLUSTER_TESTS: [&str; 5] = [
+const CLUSTER_TESTS: [&str; 6] = [
     "cluster",
     "interception",
     "selection",
     "webhook_outage",
+    "drift",
     "chart",
 ];
 
 /// Runs the rungs, all if none is named, and ends with one line that counts.
 pub(crate) fn run(rungs: &[Rung]) -> Result<ExitCode> {
+    // Now, because building the tests may put another file in its place.
+    let xtask = std::env::current_exe().context("find this program")?;
     let wanted = |rung| rungs.is_empty() || rungs.contains(&rung);
     let mut tally = Tally::default();
     if wanted(Rung::Unit) {
@@ -66,7 +70,7 @@ pub(crate) fn run(rungs: &[Rung]) -> Result<ExitCode> {
         }
     }
     if wanted(Rung::Cluster) {
-        tally.add(on_a_cluster()?);
+        tally.add(on_a_cluster(&xtask)?);
     }
     println!("{tally}");
     Ok(if tally.failed == 0 {
@@ -77,15 +81,15 @@ pub(crate) fn run(rungs: &[Rung]) -> Result<ExitCode> {
 }
 
 /// Starts the cluster, runs its tests, and removes it whatever they said.
-fn on_a_cluster() -> Result<Tally> {
+fn on_a_cluster(xtask: &Path) -> Result<Tally> {
     let product = product::ensure()?;
     let cluster = Cluster::up(CLUSTER)?;
-    let tally = cluster_tests(&cluster, &product);
+    let tally = cluster_tests(&cluster, &product, xtask);
     Cluster::down(CLUSTER)?;
     tally
 }
 
-fn cluster_tests(cluster: &Cluster, product: &[Image]) -> Result<Tally> {
+fn cluster_tests(cluster: &Cluster, product: &[Image], xtask: &Path) -> Result<Tally> {
     cluster.load_images(product)?;
     let programs = programs::build(&programs::PROGRAMS)?;
     progress::say("cluster tests");
@@ -100,7 +104,9 @@ fn cluster_tests(cluster: &Cluster, product: &[Image]) -> Result<Tally> {
             .env("KUBECONFIG", cluster.kubeconfig())
             .env("FAIRLEAD_BIN_DIR", &programs)
             .env("FAIRLEAD_CHART", crate::checkout().join("charts/fairlead"))
-            .env("FAIRLEAD_CONTAINERD", cluster.containerd_socket());
+            .env("FAIRLEAD_CONTAINERD", cluster.containerd_socket())
+            .env("FAIRLEAD_CLUSTER", CLUSTER)
+            .env("FAIRLEAD_XTASK", xtask);
         tally.add(count(run)?);
     }
     Ok(tally)

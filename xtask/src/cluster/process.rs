@@ -27,10 +27,9 @@ impl Process {
     /// The process that has this id now.
     pub(crate) fn with_id(id: i32) -> Option<Self> {
         let stat = fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
-        Some(Self {
-            id,
-            started: start_time(&stat)?,
-        })
+        let (has_ended, started) = state(&stat)?;
+        // Its other threads may take a moment longer, and with them its ports and files.
+        (!has_ended || threads(id) > 1).then_some(Self { id, started })
     }
 
     /// Whether this very process still runs a program called `name`.
@@ -126,17 +125,18 @@ fn base_name(program: &[u8]) -> String {
     name.to_string_lossy().into_owned()
 }
 
-/// Reads the start time from `/proc/ID/stat`; a zombie has none, for it runs no more. The program's
-/// name, in parentheses, may itself hold spaces and parentheses.
-fn start_time(stat: &str) -> Option<u64> {
+fn threads(id: i32) -> usize {
+    fs::read_dir(format!("/proc/{id}/task")).map_or(0, Iterator::count)
+}
+
+/// Reads from `/proc/ID/stat` whether the process has ended, which a zombie has, and when it started.
+/// The program's name, in parentheses, may itself hold spaces and parentheses.
+fn state(stat: &str) -> Option<(bool, u64)> {
     let (_, fields) = stat.rsplit_once(')')?;
     let mut fields = fields.split_whitespace();
-    let state = fields.next()?;
-    if matches!(state, "Z" | "X") {
-        return None;
-    }
+    let has_ended = matches!(fields.next()?, "Z" | "X");
     // The 22nd field of the line, of which the state is the third.
-    fields.nth(18)?.parse().ok()
+    Some((has_ended, fields.nth(18)?.parse().ok()?))
 }
 
 #[cfg(test)]
@@ -144,26 +144,26 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn check_start(stat: &str, expected: Option<u64>) {
-        assert_eq!(start_time(stat), expected);
+    fn check_state(stat: &str, expected: Option<(bool, u64)>) {
+        assert_eq!(state(stat), expected);
     }
 
     #[test]
-    fn start_time_is_found_behind_an_odd_name() {
-        check_start(
+    fn the_state_is_found_behind_an_odd_name() {
+        check_state(
             "7 (a) b) S 1 7 7 0 -1 0 0 0 0 0 1 2 0 0 20 0 1 0 4321 9 9",
-            Some(4321),
+            Some((false, 4321)),
         );
     }
 
     #[test]
-    fn zombies_and_rubbish_have_no_start_time() {
-        check_start(
+    fn zombies_have_ended_and_rubbish_has_no_state() {
+        check_state(
             "7 (etcd) Z 1 7 7 0 -1 0 0 0 0 0 1 2 0 0 20 0 1 0 4321 9 9",
-            None,
+            Some((true, 4321)),
         );
-        check_start("", None);
-        check_start("7 (etcd) S 1", None);
+        check_state("", None);
+        check_state("7 (etcd) S 1", None);
     }
 
     #[track_caller]

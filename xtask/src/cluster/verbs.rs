@@ -1,4 +1,4 @@
-//! `cargo xtask cluster up|down|status|shell`.
+//! `cargo xtask cluster up|down|restart|status|shell`.
 
 use std::io::Write;
 use std::os::unix::process::CommandExt;
@@ -16,6 +16,8 @@ pub(crate) enum ClusterVerb {
     Up(Which),
     /// Stop the cluster and remove all that is left of it
     Down(Which),
+    /// Kill one of the daemons that `status` names and start it again
+    Restart(Restart),
     /// Show each part of the cluster; fails unless all are healthy
     Status(Which),
     /// Open a shell in which kubectl and helm work on the cluster
@@ -30,12 +32,24 @@ pub(crate) struct Which {
     name: String,
 }
 
+/// Names a daemon of a cluster.
+#[derive(Args)]
+pub(crate) struct Restart {
+    #[command(flatten)]
+    which: Which,
+    /// kube-apiserver, for example
+    daemon: String,
+}
+
 impl ClusterVerb {
     /// Does it.
     pub(crate) fn run(self) -> Result<ExitCode> {
         match self {
             Self::Up(which) => up(&which.name).map(|()| ExitCode::SUCCESS),
             Self::Down(which) => Cluster::down(&which.name).map(|()| ExitCode::SUCCESS),
+            Self::Restart(restart) => {
+                Cluster::restart(&restart.which.name, &restart.daemon).map(|()| ExitCode::SUCCESS)
+            }
             Self::Status(which) => status(&which.name),
             Self::Shell(which) => shell(&which.name).map(|()| ExitCode::SUCCESS),
         }

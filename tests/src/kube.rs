@@ -3,6 +3,7 @@
 //! `cargo xtask test` starts the cluster and names it in the environment: `KUBECONFIG`, `PATH` with kubectl and Helm,
 //! `FAIRLEAD_CHART` (the chart's directory) and `FAIRLEAD_CONTAINERD` (the node's containerd).
 
+pub mod brought;
 pub mod workloads;
 
 use std::{

@@ -1,0 +1,32 @@
+//! What the webhook's replicas say of their certificates, and how they are asked for others.
+
+use fairlead_tests::kube::{RELEASE_NAMESPACE, kubectl, try_kubectl, webhook_pods};
+
+/// When the serving certificate expires: another second for each one.
+pub(crate) const CERTIFICATE_EXPIRY: &str = "fairlead_webhook_certificate_expiry_timestamp_seconds";
+/// When the authority that issues it expires.
+pub(crate) const AUTHORITY_EXPIRY: &str = "fairlead_webhook_authority_expiry_timestamp_seconds";
+
+/// One metric of each ready replica.
+pub(crate) fn figures(metric: &str) -> Vec<String> {
+    let figure = |pod: &serde_json::Value| {
+        let name = pod["metadata"]["name"].as_str()?;
+        let page = format!(
+            "get --raw /api/v1/namespaces/{RELEASE_NAMESPACE}/pods/{name}:15014/proxy/metrics"
+        );
+        // A replica may end while it is asked.
+        let page = try_kubectl(&page, None).ok()?;
+        let line = page.lines().find(|line| line.starts_with(metric))?;
+        Some(line.rsplit(' ').next()?.to_owned())
+    };
+    webhook_pods().iter().filter_map(figure).collect()
+}
+
+/// Asks for a rotation as an operator would.
+pub(crate) fn annotate_secret(request: &str, turn: u32) {
+    let unique = std::process::id();
+    kubectl(&format!(
+        "annotate secret fairlead-webhook-ca --namespace={RELEASE_NAMESPACE} --overwrite \
+         fairlead.io/{request}={unique}-{turn}"
+    ));
+}

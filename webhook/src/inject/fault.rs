@@ -5,7 +5,6 @@ use std::fmt;
 use fairlead_api::{
     annotations::{self, STATUS_PORT, TEMPLATES},
     names::{INJECT, OVERRIDES, STATUS},
-    values::ValueError,
 };
 
 /// Why a pod is refused; never empty.
@@ -46,16 +45,6 @@ pub enum Fault {
     /// Annotations whose values are not accepted.
     #[error("{0}")]
     Annotations(annotations::Faults),
-    /// An annotation of the pod's namespace is not accepted.
-    #[error("invalid value '{value}' for annotation '{key}' of the pod's namespace: {reason}")]
-    NamespaceAnnotation {
-        /// The annotation.
-        key: &'static str,
-        /// What it says.
-        value: String,
-        /// What is accepted.
-        reason: ValueError,
-    },
     /// The status annotation was edited.
     #[error("annotation '{STATUS}' is not the injector's JSON ({reason}); remove it")]
     Status {

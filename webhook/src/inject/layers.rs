@@ -1,7 +1,7 @@
 //! What the mesh, the namespace and the pod say of the proxy, laid one over the other.
 
 use fairlead_api::{
-    annotations::{PROXY_CONFIG, PodSettings},
+    annotations::{PROXY_CONFIG, PodSettings, namespace_proxy_config},
     document::Document,
     proxy_config::Layer,
 };
@@ -16,15 +16,13 @@ pub(super) fn layers(
     warnings: &mut Vec<String>,
 ) -> Layer {
     let mut whole = place.mesh.default_config.clone();
-    if let Some(text) = place.annotations.get(PROXY_CONFIG) {
-        match Layer::parse(text) {
-            Ok(read) => lay(&read, " of the pod's namespace", &mut whole, warnings),
-            Err(reason) => faults.push(Fault::NamespaceAnnotation {
-                key: PROXY_CONFIG,
-                value: text.clone(),
-                reason,
-            }),
+    match namespace_proxy_config(place.namespace, place.annotations) {
+        Ok(None) => {}
+        Ok(Some(read)) => {
+            let of = format!(" of namespace {}", place.namespace);
+            lay(&read, &of, &mut whole, warnings);
         }
+        Err(bad) => faults.push(Fault::Annotations(bad)),
     }
     if let Some(read) = &wishes.proxy_config {
         lay(read, "", &mut whole, warnings);

@@ -177,7 +177,8 @@ fn trusted_service(
         })
 }
 
-fn ready_endpoints(slices: &[EndpointSlice]) -> usize {
+/// How many endpoints of a Service are ready.
+pub(crate) fn ready_endpoints(slices: &[EndpointSlice]) -> usize {
     let endpoints = slices
         .iter()
         .flat_map(|slice| slice.endpoints.iter().flatten());

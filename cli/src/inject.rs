@@ -1,7 +1,7 @@
 //! `fairlead inject`: the webhook's work on a file, before anything is applied.
 
 mod pod;
-mod settings;
+pub(crate) mod settings;
 
 use std::collections::BTreeMap;
 
@@ -9,6 +9,7 @@ use clap::Args;
 use kube::Client;
 use serde_json::Value;
 
+pub(crate) use self::pod::{as_created, fault_lines};
 use self::{pod::Injector, settings::Source};
 use crate::{
     manifest::{self, Subject},

@@ -2,6 +2,7 @@
 
 mod annotations;
 mod check;
+mod check_inject;
 mod connect;
 mod explain_packet;
 mod inject;
@@ -33,6 +34,19 @@ enum Command {
     ///
     /// The pod is created by server-side dry run, so nothing stays. Exit code 1 if a check fails.
     Check(check::Options),
+    /// Tells whether a pod gets a sidecar when it is created, by which webhook, and why.
+    ///
+    /// Asks every MutatingWebhookConfiguration whether it wants the pod, as the API server does, and
+    /// decides then as the webhook itself does, with the settings of its installation. It also tells
+    /// what running pods have now, how to renew them, and which labels to change for a sidecar.
+    /// Nothing is created.
+    ///
+    /// Exit code 0: the pod is injected, or rightly left alone. Exit code 1: it is refused, several
+    /// revisions or meshes take it, it asks for a sidecar that nobody has, a webhook cannot be called,
+    /// it cannot be told, or what is asked about cannot be read.
+    ///
+    /// fairlead check-inject deploy/cart -n shop
+    CheckInject(check_inject::Options),
     /// Tells whether a packet of a pod is captured, and why, by the rules that are installed.
     ///
     /// Walks the packet through the rules of the pod, rule by rule, and says what each is for and
@@ -80,6 +94,7 @@ async fn run(arguments: &Arguments) -> anyhow::Result<bool> {
     match &arguments.command {
         Command::Annotations(options) => annotations::run(options),
         Command::Check(options) => Ok(check::run(&client().await?, options).await),
+        Command::CheckInject(options) => check_inject::run(options, client).await,
         Command::ExplainPacket(options) => {
             explain_packet::run(options, client).await?;
             Ok(true)

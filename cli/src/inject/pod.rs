@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use fairlead_api::annotations::Faults;
 use fairlead_webhook::{
     decide::{Decision, decide},
-    inject::{self, Fault, Injected, Place},
+    inject::{self, Fault, Injected, Place, Refusal},
     settings::Settings,
 };
 use serde_json::{Map, Value, json};
@@ -72,8 +72,7 @@ impl Injector {
             place.annotations = annotations;
         }
         let injected = inject::inject(&owned.pod, &place, &self.settings);
-        let mut injected =
-            injected.map_err(|refusal| refusal.0.iter().flat_map(lines).collect::<Vec<_>>())?;
+        let mut injected = injected.map_err(|refusal| fault_lines(&refusal))?;
         injected.pod = owned.disown(injected.pod);
         uninject::record(&mut injected.pod, &before);
         Ok(injected)
@@ -98,6 +97,16 @@ fn unquoted(pod: &Value) -> Vec<String> {
         }
     }
     faults
+}
+
+/// What speaks against an injection; each annotation's fault apart.
+pub(crate) fn fault_lines(refusal: &Refusal) -> Vec<String> {
+    refusal.0.iter().flat_map(lines).collect()
+}
+
+/// A template as a pod that its workload makes, before the injection.
+pub(crate) fn as_created(subject: &Subject, template: &Value) -> Value {
+    Owned::new(subject, uninject::without_record(template)).pod
 }
 
 /// A fault's words; each annotation's apart.

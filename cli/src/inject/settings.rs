@@ -12,16 +12,19 @@ use k8s_openapi::api::{
 use kube::{Api, Client};
 use tokio::time::timeout;
 
+use crate::connect::said;
+
 /// What the chart renders with its default values.
 const DEFAULTS: &str = include_str!("defaults.yaml");
 /// The names of the chart's objects, to which a revision is appended.
 const CONFIGURATION: &str = "fairlead-sidecar-injector";
 const CONFIG_MAP: &str = "fairlead-webhook";
-const KEY: &str = "config.yaml";
+/// The key of the settings in the ConfigMap.
+pub(crate) const KEY: &str = "config.yaml";
 /// Of all questions to the cluster together.
 const DEADLINE: Duration = Duration::from_secs(30);
 /// Without a cluster, pods are for one of today's.
-const NEWEST: u32 = u32::MAX;
+pub(crate) const NEWEST: u32 = u32::MAX;
 
 #[derive(Args)]
 pub(crate) struct Source {
@@ -77,8 +80,7 @@ where
     let (mut settings, minor, namespace) = if let Some(path) = &source.inject_config {
         (from_file(path)?, NEWEST, None)
     } else if source.defaults {
-        let settings = Settings::parse(DEFAULTS).context("the chart's defaults")?;
-        (settings, NEWEST, None)
+        (defaults()?, NEWEST, None)
     } else {
         let client = client().await.context(
             "the settings are the cluster's; --inject-config FILE or --defaults does without",
@@ -109,6 +111,14 @@ where
     })
 }
 
+/// What the chart's default values make.
+///
+/// # Errors
+/// They do not fit this program.
+pub(crate) fn defaults() -> anyhow::Result<Settings> {
+    Settings::parse(DEFAULTS).context("the chart's defaults")
+}
+
 fn from_file(path: &str) -> anyhow::Result<Settings> {
     let text = fs::read_to_string(path).with_context(|| format!("read {path}"))?;
     Settings::parse(&text).with_context(|| format!("{path} is not the webhook's configuration"))
@@ -124,10 +134,24 @@ async fn from_cluster(client: &Client, source: &Source) -> anyhow::Result<(Setti
         Some(namespace) => (namespace.clone(), format!("{CONFIG_MAP}{suffix}")),
         None => installed(client, &format!("{CONFIGURATION}{suffix}")).await?,
     };
+    of_webhook(client, &namespace, &name).await
+}
+
+/// The settings of one webhook, whose ConfigMap is called as its Service, and the minor version of
+/// the API server.
+///
+/// # Errors
+/// They are not there, or not accepted.
+pub(crate) async fn of_webhook(
+    client: &Client,
+    namespace: &str,
+    name: &str,
+) -> anyhow::Result<(Settings, u32)> {
     let place = format!("ConfigMap {name} in namespace {namespace}");
-    let map = Api::<ConfigMap>::namespaced(client.clone(), &namespace)
-        .get(&name)
+    let map = Api::<ConfigMap>::namespaced(client.clone(), namespace)
+        .get(name)
         .await
+        .map_err(said)
         .with_context(|| place.clone())?;
     let data = map.data.unwrap_or_default();
     let text = data
@@ -136,7 +160,7 @@ async fn from_cluster(client: &Client, source: &Source) -> anyhow::Result<(Setti
     let settings = Settings::parse(text).with_context(|| {
         format!("{place}: this program and the installation are perhaps of two versions")
     })?;
-    let version = client.apiserver_version().await;
+    let version = client.apiserver_version().await.map_err(said);
     let version = version.context("ask the API server for its version")?;
     // Vendors write 29+.
     let minor = version

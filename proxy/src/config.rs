@@ -129,7 +129,8 @@ impl Config {
             labels: faults.pod_file("labels", &files.labels),
             annotations: faults.pod_file("annotations", &files.annotations),
         };
-        let interception_mode = faults.parse(&lookup, env::INTERCEPTION_MODE, "REDIRECT or TPROXY");
+        let interception_mode =
+            faults.parse(&lookup, env::INTERCEPTION_MODE, "REDIRECT, TPROXY or NONE");
         let exit_on_zero_connections =
             faults.parse_or(&lookup, EXIT_ON_ZERO, "true or false", true);
         let app_probes = match lookup(env::APP_PROBERS).filter(|text| !text.is_empty()) {

@@ -109,6 +109,7 @@ fn inbound_connections_come_as_the_pod_says() {
         (&[(MODE, "")], InterceptionMode::Redirect),
         (&[(MODE, "REDIRECT")], InterceptionMode::Redirect),
         (&[(MODE, "TPROXY")], InterceptionMode::Tproxy),
+        (&[(MODE, "NONE")], InterceptionMode::None),
     ] {
         let config = read(environment, &[], &PodFiles::default()).unwrap();
         assert_eq!(config.interception_mode, expected);
@@ -153,7 +154,7 @@ fn every_fault_is_told_at_once() {
         ("ISTIO_CPU_LIMIT", "100m"),
         ("INSTANCE_IP", "pod"),
         ("EXIT_ON_ZERO_ACTIVE_CONNECTIONS", "maybe"),
-        (MODE, "NONE"),
+        (MODE, "none"),
         (PROBES, r#"{"/app-health/web/readyz":{}}"#),
         (PAGES, r#"{"scrape":"true","port":"http"}"#),
     ];
@@ -168,7 +169,7 @@ fn every_fault_is_told_at_once() {
         "INSTANCE_IP: 'pod' is wrong: an IP address is accepted",
         "/etc/istio/pod/labels: 'app=cart' is wrong",
         "EXIT_ON_ZERO_ACTIVE_CONNECTIONS: 'maybe' is wrong: true or false is accepted",
-        "ISTIO_META_INTERCEPTION_MODE: 'NONE' is wrong: REDIRECT or TPROXY is accepted",
+        "ISTIO_META_INTERCEPTION_MODE: 'none' is wrong: REDIRECT, TPROXY or NONE is accepted",
         "ISTIO_PROMETHEUS_ANNOTATIONS: 'http' is not a port",
         "ISTIO_KUBE_APP_PROBERS: exactly one of httpGet, tcpSocket and grpc is accepted",
     ] {

@@ -370,6 +370,19 @@ fn statistics_tell_what_happened() {
 }
 
 #[test]
+fn a_proxy_to_which_nothing_is_redirected_is_ready() {
+    let (_, address) = upstream();
+    let config = Config {
+        interception_mode: InterceptionMode::None,
+        ..config(DEADLINE)
+    };
+    let running = start(config, address);
+    let answer = get("/healthz/ready", running.ports.health);
+    assert_eq!(answer, (StatusCode::OK, String::new()));
+    running.end();
+}
+
+#[test]
 fn waiting_ends_when_the_proxy_is_ready_or_the_time_is_over() {
     let (_listener, address) = upstream();
     let running = start(config(Duration::ZERO), address);

@@ -23,7 +23,7 @@ What a pod may say of its sidecar. `fairlead annotations` prints the same.
   stronger than the mesh's, and the pod's own is stronger. Of `proxyCPU`, `proxyCPULimit`, `proxyMemory` and
   `proxyMemoryLimit` a pod that has one has all: those of its namespace and of the mesh count for nothing. A change counts
   for pods that are created afterwards.
-- **Unknown keys** under `sidecar.`, `traffic.sidecar.`, `status.sidecar.`, `readiness.status.sidecar.`, `inject.`, `proxy.`
+- **Unknown keys** of annotations and labels under `sidecar.`, `traffic.sidecar.`, `status.sidecar.`, `readiness.status.sidecar.`, `inject.`, `proxy.`
   and `prometheus.istio.io/`, `istio.io/` and `fairlead.io/`, and keys that look misspelt, have no effect. The webhook warns
   of them, and of those below that have none, with the key that may be meant. kubectl shows the warnings where it creates
   the pod itself: of a Deployment's pods see `fairlead inject`. Of one pod it is nine warnings at most, since the API server

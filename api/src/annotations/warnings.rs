@@ -1,4 +1,4 @@
-//! What a pod and its namespace have of the mesh's annotations and nobody reads.
+//! What a pod and its namespace have of the mesh's annotations and labels, and nobody reads.
 
 use std::collections::BTreeMap;
 
@@ -49,20 +49,37 @@ const COMPARED: usize = 100;
 const LONGEST_PREFIX: usize = 253;
 const LONGEST_NAME: usize = 63;
 
-/// One sentence for each annotation that has no effect, of at most 256 bytes, where the API server
-/// cuts.
-pub fn warnings(
-    pod: &BTreeMap<String, String>,
-    namespace: &str,
-    defaults: &BTreeMap<String, String>,
-) -> Vec<String> {
-    let of_pod = pod.keys().map(|key| (key, None));
-    let of_namespace = defaults.keys().map(|key| (key, Some(namespace)));
+/// What people wrote.
+#[derive(Clone, Copy, Debug)]
+pub struct Written<'a> {
+    /// The pod's labels.
+    pub labels: &'a BTreeMap<String, String>,
+    /// The pod's annotations.
+    pub annotations: &'a BTreeMap<String, String>,
+    /// The name of its namespace.
+    pub namespace: &'a str,
+    /// The namespace's annotations.
+    pub namespace_annotations: &'a BTreeMap<String, String>,
+}
+
+/// One sentence for each annotation and label that has no effect, of at most 256 bytes, where the
+/// API server cuts.
+pub fn warnings(written: &Written<'_>) -> Vec<String> {
+    let Written {
+        labels,
+        annotations,
+        namespace,
+        namespace_annotations,
+    } = written;
+    let keys = labels.keys().map(|key| (key, Kind::Label));
+    let keys = keys.chain(annotations.keys().map(|key| (key, Kind::Annotation)));
+    let of_namespace = namespace_annotations.keys();
+    let keys = keys.chain(of_namespace.map(|key| (key, Kind::OfNamespace(namespace))));
     let mut compared = 0;
     let mut told = Vec::new();
-    for (key, namespace) in of_pod.chain(of_namespace) {
+    for (key, kind) in keys {
         let words = match table::find(key) {
-            Some(known) => idle(known, namespace.is_some()),
+            Some(known) => idle(known, kind),
             None => {
                 compared += 1;
                 if compared > COMPARED {
@@ -73,33 +90,50 @@ pub fn warnings(
         };
         let Some(words) = words else { continue };
         if told.len() == MOST {
-            told.push("further annotations have no effect, too".to_owned());
+            told.push("further annotations and labels have no effect, too".to_owned());
             break;
         }
-        let owner = owner(namespace);
-        told.push(format!("annotation {}{owner} {words}", quoted(key)));
+        let (what, owner) = match kind {
+            Kind::Label => ("label", String::new()),
+            Kind::Annotation => ("annotation", String::new()),
+            Kind::OfNamespace(name) => ("annotation", owner(Some(name))),
+        };
+        told.push(format!("{what} {}{owner} {words}", quoted(key)));
     }
     told
 }
 
+/// Where a key stands.
+#[derive(Clone, Copy, Debug)]
+enum Kind<'a> {
+    Label,
+    Annotation,
+    OfNamespace(&'a str),
+}
+
 /// Why a known annotation has no effect.
-fn idle(known: &Annotation, on_namespace: bool) -> Option<String> {
-    let is_ours = || {
-        let parts = known.key.split_once('/');
-        parts.is_some_and(|(prefix, _)| PREFIXES.contains(&prefix))
-    };
-    if known.usage == Usage::NoEffect {
-        let reason = known.effect.replace('`', "");
-        Some(format!("has no effect: {reason}"))
-    } else if on_namespace && !known.usage.is_for_namespaces() && is_ours() {
-        let remedy = match known.key {
-            INJECT => "namespaces have the label istio-injection",
-            REVISION => "namespaces have a label of this name",
-            _ => "it is for pods",
-        };
-        Some(format!("has no effect there: {remedy}"))
-    } else {
-        None
+fn idle(known: &Annotation, kind: Kind<'_>) -> Option<String> {
+    let parts = known.key.split_once('/');
+    let is_ours = parts.is_some_and(|(prefix, _)| PREFIXES.contains(&prefix));
+    let is_label = [INJECT, REVISION].contains(&known.key);
+    match kind {
+        Kind::Label if is_ours && !is_label => {
+            let words = "has no effect: it is an annotation, not a label";
+            Some(words.to_owned())
+        }
+        Kind::Annotation | Kind::OfNamespace(_) if known.usage == Usage::NoEffect => {
+            let reason = known.effect.replace('`', "");
+            Some(format!("has no effect: {reason}"))
+        }
+        Kind::OfNamespace(_) if is_ours && !known.usage.is_for_namespaces() => {
+            let remedy = match known.key {
+                INJECT => "namespaces have the label istio-injection",
+                REVISION => "namespaces have a label of this name",
+                _ => "it is for pods",
+            };
+            Some(format!("has no effect there: {remedy}"))
+        }
+        _ => None,
     }
 }
 

@@ -3,7 +3,10 @@
 use std::{borrow::Cow, collections::BTreeMap};
 
 use fairlead_api::{
-    annotations::{self, MERGE_METRICS, PodSettings, REWRITE_PROBES, warnings::warnings},
+    annotations::{
+        self, MERGE_METRICS, PodSettings, REWRITE_PROBES,
+        warnings::{Written, warnings},
+    },
     names::{INIT_CONTAINER, POD_INFO_VOLUME, PROXY_CONTAINER, VALIDATION_CONTAINER},
     ports,
     proxy_config::Layer,
@@ -60,7 +63,12 @@ pub(super) fn check<'a>(
         return Err(Refusal(faults));
     }
     let of_pod = pod::annotations(pod);
-    let mut warnings = warnings(&of_pod, place.namespace, place.annotations);
+    let mut warnings = warnings(&Written {
+        labels: &pod::labels(pod),
+        annotations: &of_pod,
+        namespace: place.namespace,
+        namespace_annotations: place.annotations,
+    });
     let mut wishes = read(&of_pod, place);
     let names = wishes.as_ref().ok().and_then(|w| w.templates.as_deref());
     let templates = Chosen::of(names, settings, &mut faults);

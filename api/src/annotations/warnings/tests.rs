@@ -5,9 +5,32 @@ fn map(keys: &[&str]) -> BTreeMap<String, String> {
     keys.iter().map(pair).collect()
 }
 
+fn of_pod(keys: &[&str]) -> Vec<String> {
+    of(&[], keys, &[])
+}
+
+fn of_namespace(namespace: &str, key: &str) -> Vec<String> {
+    let none = BTreeMap::new();
+    warnings(&Written {
+        labels: &none,
+        annotations: &none,
+        namespace,
+        namespace_annotations: &map(&[key]),
+    })
+}
+
+fn of(labels: &[&str], annotations: &[&str], namespace_annotations: &[&str]) -> Vec<String> {
+    warnings(&Written {
+        labels: &map(labels),
+        annotations: &map(annotations),
+        namespace: "shop",
+        namespace_annotations: &map(namespace_annotations),
+    })
+}
+
 #[track_caller]
 fn check(key: &str, expected: Option<&str>) {
-    let told = warnings(&map(&[key]), "shop", &BTreeMap::new());
+    let told = of_pod(&[key]);
     let expected = expected.map(|words| format!("annotation '{key}' {words}"));
     assert_eq!(told, Vec::from_iter(expected));
 }
@@ -75,7 +98,7 @@ fn what_is_like_nothing_is_told_under_our_prefixes_alone() {
 }
 
 #[test]
-fn labels_and_annotations_of_istios_other_objects_are_not_told() {
+fn those_of_istios_other_objects_are_not_told() {
     for key in [
         "ambient.istio.io/redirection",
         "ambient.istio.io/bypass-inbound-capture",
@@ -104,6 +127,32 @@ fn labels_and_annotations_of_istios_other_objects_are_not_told() {
 }
 
 #[test]
+fn a_label_that_should_be_an_annotation_or_is_misspelt_is_told() {
+    let annotation = "has no effect: it is an annotation, not a label";
+    let unknown = "is not known; is sidecar.istio.io/inject meant?";
+    for (key, words) in [
+        ("sidecar.istio.io/proxyCPU", annotation),
+        ("inject.istio.io/templates", annotation),
+        ("sidecar.istio.io/injct", unknown),
+    ] {
+        assert_eq!(of(&[key], &[], &[]), [format!("label '{key}' {words}")]);
+    }
+    for key in [
+        "app",
+        "app.kubernetes.io/name",
+        "istio.io/dataplane-mode",
+        "istio.io/rev",
+        "prometheus.io/scrape",
+        "security.istio.io/tlsMode",
+        "service.istio.io/canonical-name",
+        "sidecar.istio.io/inject",
+        "topology.istio.io/network",
+    ] {
+        assert_eq!(of(&[key], &[], &[]), Vec::<String>::new());
+    }
+}
+
+#[test]
 fn istios_annotations_without_effect_say_why() {
     check(
         "sidecar.istio.io/componentLogLevel",
@@ -117,7 +166,6 @@ fn istios_annotations_without_effect_say_why() {
 
 #[test]
 fn a_namespace_is_told_what_it_cannot_give_its_pods() {
-    let of_namespace = |key| warnings(&BTreeMap::new(), "shop", &map(&[key]));
     for (key, words) in [
         (
             "sidecar.istio.io/inject",
@@ -137,7 +185,7 @@ fn a_namespace_is_told_what_it_cannot_give_its_pods() {
         ),
     ] {
         assert_eq!(
-            of_namespace(key),
+            of_namespace("shop", key),
             [format!("annotation '{key}' of namespace shop {words}")]
         );
     }
@@ -147,7 +195,7 @@ fn a_namespace_is_told_what_it_cannot_give_its_pods() {
         "prometheus.io/scrape",
         "kubectl.kubernetes.io/last-applied-configuration",
     ] {
-        assert_eq!(of_namespace(key), Vec::<String>::new());
+        assert_eq!(of_namespace("shop", key), Vec::<String>::new());
     }
 }
 
@@ -157,14 +205,17 @@ fn a_warning_fits_what_the_api_server_keeps() {
     let long = format!("sidecar.istio.io/{}", "é".repeat(1000));
     let keys = table::all().map(|known| known.key);
     for key in keys.chain([long.as_str(), "traffic.istio.io/excludeOutboundIpRanges"]) {
-        for told in warnings(&BTreeMap::new(), &namespace, &map(&[key])) {
+        for told in of_namespace(&namespace, key) {
             assert!(told.len() <= 256, "{told}");
         }
     }
     let many: Vec<String> = (0..1000).map(|n| format!("istio.io/{n}")).collect();
     let many: Vec<&str> = many.iter().map(String::as_str).collect();
-    let told = warnings(&map(&many), "shop", &BTreeMap::new());
+    let told = of_pod(&many);
     assert_eq!(told.len(), MOST + 1);
-    assert_eq!(told[MOST], "further annotations have no effect, too");
+    assert_eq!(
+        told[MOST],
+        "further annotations and labels have no effect, too"
+    );
     assert!(told.iter().map(String::len).sum::<usize>() <= 4096);
 }

@@ -78,6 +78,7 @@ pub async fn run(config: Config) -> Result<(), StartError> {
         server::tls_config(certificate),
         pages,
         watch.clone(),
+        server::CONNECTIONS,
     ));
     let plain_pages = server::plain_router(readiness, registry);
     tokio::spawn(serve(plain, plain_pages, watch));

@@ -3,6 +3,7 @@
 //! Nothing that a client does may take longer than its deadline or more room than its limit, and
 //! each refusal says why.
 
+mod connections;
 mod tls;
 
 use std::{
@@ -29,7 +30,7 @@ use tokio::{
 };
 use tracing::{debug, info};
 
-pub use self::tls::{Certificate, serve, tls_config};
+pub use self::tls::{CONNECTIONS, Certificate, serve, tls_config};
 use crate::{
     inject::Place,
     metrics::Metrics,
@@ -44,8 +45,14 @@ const READ_DEADLINE: Duration = Duration::from_secs(2);
 /// How long a request waits for its turn before the server says that it is overloaded. With the
 /// read deadline it stays below the API server's five seconds, so that the reason arrives.
 const TURN_DEADLINE: Duration = Duration::from_secs(2);
-/// Reviews at work at once. One takes well below a millisecond, so what exceeds this is a flood.
-const TURNS: usize = 64;
+/// Reviews of ordinary size at once, from their first byte to the answer. One takes a fraction of a
+/// millisecond once it has arrived, so what exceeds this is a flood, or clients that send slowly.
+const TURNS: usize = 256;
+/// What is larger, or does not say how large it is, has turns of its own: large bodies cannot fill the
+/// memory, and do not make ordinary pods wait.
+const LARGE: usize = 64 << 10;
+/// Turns for these.
+const LARGE_TURNS: usize = 6;
 
 /// What a review needs.
 #[derive(Clone, Debug)]
@@ -59,6 +66,7 @@ struct Inner {
     native: watch::Receiver<Option<bool>>,
     metrics: Metrics,
     turns: Semaphore,
+    large_turns: Semaphore,
 }
 
 impl Injector {
@@ -68,12 +76,12 @@ impl Injector {
         native: watch::Receiver<Option<bool>>,
         metrics: Metrics,
     ) -> Self {
-        let turns = Semaphore::new(TURNS);
         let inner = Inner {
             settings,
             native,
             metrics,
-            turns,
+            turns: Semaphore::new(TURNS),
+            large_turns: Semaphore::new(LARGE_TURNS),
         };
         Self {
             inner: Arc::new(inner),
@@ -168,12 +176,16 @@ async fn inject(State(injector): State<Injector>, request: Request) -> Response 
         native,
         metrics,
         turns,
+        large_turns,
     } = &*injector.inner;
     let answer = async {
         let (parts, body) = request.into_parts();
-        check_head(&parts.headers)?;
+        let (turns, most) = match check_head(&parts.headers)? {
+            Some(length) if length <= LARGE => (turns, TURNS),
+            _ => (large_turns, LARGE_TURNS),
+        };
         let turn = timeout(TURN_DEADLINE, turns.acquire()).await;
-        let _turn = turn.map_err(|_| Rejection::Overloaded)?;
+        let _turn = turn.map_err(|_| Rejection::Overloaded(most))?;
         let body = read(body).await?;
         let native = native.borrow().ok_or(Rejection::Starting)?;
         let started = Instant::now();
@@ -209,7 +221,8 @@ fn log(review: &review::Request, answer: &review::Answer) {
     }
 }
 
-fn check_head(headers: &HeaderMap) -> Result<(), Rejection> {
+/// How long the body will be, if it says so.
+fn check_head(headers: &HeaderMap) -> Result<Option<usize>, Rejection> {
     let content_type = headers
         .get(header::CONTENT_TYPE)
         .and_then(|v| v.to_str().ok());
@@ -226,7 +239,7 @@ fn check_head(headers: &HeaderMap) -> Result<(), Rejection> {
         .and_then(|v| v.to_str().ok());
     match length.and_then(|length| length.parse::<usize>().ok()) {
         Some(length) if length > BODY_LIMIT => Err(Rejection::TooLarge),
-        _ => Ok(()),
+        length => Ok(length),
     }
 }
 
@@ -251,8 +264,8 @@ enum Rejection {
     Slow,
     #[error("the body broke off: {0}")]
     Broken(String),
-    #[error("{TURNS} reviews are at work already; try again")]
-    Overloaded,
+    #[error("{0} reviews of this size are at work already; try again")]
+    Overloaded(usize),
     #[error("the API server's version is not known yet; try again")]
     Starting,
     #[error(transparent)]
@@ -265,7 +278,7 @@ impl Rejection {
             Self::ContentType(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Slow => StatusCode::REQUEST_TIMEOUT,
-            Self::Overloaded | Self::Starting => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Overloaded(_) | Self::Starting => StatusCode::SERVICE_UNAVAILABLE,
             Self::Review(ReviewError::Patch(_)) => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Broken(_) | Self::Review(_) => StatusCode::BAD_REQUEST,
         }

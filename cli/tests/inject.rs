@@ -2,7 +2,7 @@
 //!
 //! `corpus/server` holds what an API server accepts, before and after the injection; `corpus/offline`
 //! what it does not know without others' CRDs, or takes only by `create`; `corpus/refused` what is
-//! refused. `golden` holds what is printed for each, and what is said on the standard error.
+//! refused. `corpus/configured` is injected with the configuration beside it. `golden` holds what is printed for each, and what is said on the standard error.
 //! `UPDATE_GOLDEN=1 cargo test -p fairlead-cli` rewrites it.
 //!
 //! On a cluster: `for file in cli/tests/corpus/server/*; do fairlead inject -f $file |
@@ -141,6 +141,24 @@ fn the_corpus_is_injected_as_before() {
             check_golden(name, std::str::from_utf8(&output.stdout).unwrap());
         }
     }
+}
+
+#[test]
+fn a_mesh_that_says_something_of_everything_is_followed() {
+    let directory = tests().join("corpus/configured");
+    let config = directory.join("config.yaml");
+    let mut inject = vec!["inject", "-f", "-", "--inject-config"];
+    inject.push(config.to_str().unwrap());
+    let text = fs::read_to_string(directory.join("pods.yaml")).unwrap();
+    let output = fairlead(&inject, text.as_bytes());
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{said}");
+    check_golden("configured.report", &said);
+    let once = String::from_utf8(output.stdout).unwrap();
+    check_golden("configured.yaml", &once);
+    assert_eq!(through(&inject, &once), once, "a second injection");
+    let back = through(&UNINJECT, &once);
+    assert_eq!(values(&back), values(&text), "an uninjection");
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! A pod → the pod that it was before the injection: pure.
 //!
-//! What the status annotation lists is taken out, what was redirected is brought back, and of the labels and annotations those that an
-//! injection would give the pod now. Where that would not give back the very pod that was injected,
+//! What the status annotation lists is taken out, what was redirected is brought back, as are containers
+//! that were merged with the injected ones, and of the labels and annotations those go that an injection
+//! would give the pod now. Where that would not give back the very pod that was injected,
 //! say because it had one of the labels before, `inject` leaves what is missing in an annotation.
 
 mod originals;
@@ -12,7 +13,7 @@ use fairlead_api::{
     annotations::prometheus,
     names::{
         CANONICAL_NAME_LABEL, CANONICAL_REVISION_LABEL, DEFAULT_CONTAINER, DEFAULT_LOGS_CONTAINER,
-        REVISION, STATUS,
+        OVERRIDES, REVISION, STATUS,
     },
 };
 use fairlead_webhook::{
@@ -118,7 +119,12 @@ fn stripped(pod: &Value) -> Result<Option<Value>, RestoreError> {
         let listed = status.get(field).and_then(Value::as_array);
         remove_named(&mut stripped, field, listed.map_or(&[], Vec::as_slice));
     }
-    remove_keys(&mut stripped, "annotations", &[STATUS, REVISION, RECORD]);
+    originals::bring_overrides_back(&mut stripped);
+    remove_keys(
+        &mut stripped,
+        "annotations",
+        &[STATUS, REVISION, RECORD, OVERRIDES],
+    );
     let mut bare = stripped.clone();
     for (field, keys) in metadata.clone() {
         remove_keys(&mut bare, field, keys);

@@ -1,5 +1,6 @@
-//! What an injection has not added but redirected: probes, hooks and the pages of metrics. The proxy
-//! is told of the originals in its environment, and from there they come back.
+//! What an injection has not added but changed. Of probes, hooks and the pages of metrics the proxy is
+//! told in its environment, and from there they come back; containers of the author's own that were
+//! merged with the injected ones are in an annotation.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +8,7 @@ use fairlead_api::{
     annotations::prometheus,
     app_metrics::{AppMetrics, DEFAULT_PATH, MERGED_PATH, Target},
     app_probes::{self, AppProbe, Check, Handler, Scheme},
-    names::{PROXY_CONTAINER, env},
+    names::{OVERRIDES, PROXY_CONTAINER, env},
 };
 use serde_json::{Map, Value, json};
 
@@ -23,6 +24,29 @@ pub(super) fn bring_back(pod: &mut Value) -> bool {
         bring_probes_back(pod, &probes);
     }
     matches!(metrics, Some(Ok(metrics)) if bring_metrics_back(pod, &metrics))
+}
+
+/// Puts the author's own containers back, last in their lists.
+pub(super) fn bring_overrides_back(pod: &mut Value) {
+    let overrides = annotation(pod, OVERRIDES).map(serde_json::from_str::<Value>);
+    let Some(Ok(overrides)) = overrides else {
+        return;
+    };
+    let Some(spec) = object(pod, "/spec") else {
+        return;
+    };
+    for list in LISTS {
+        let own = overrides.get(list).and_then(Value::as_array);
+        let Some(own) = own.filter(|own| !own.is_empty()) else {
+            continue;
+        };
+        match spec.get_mut(list).and_then(Value::as_array_mut) {
+            Some(containers) => containers.extend(own.iter().cloned()),
+            None => {
+                spec.insert(list.to_owned(), json!(own));
+            }
+        }
+    }
 }
 
 /// A variable of the proxy's.

@@ -241,15 +241,19 @@ fn names_taken(
     user: &[String],
     faults: &mut Vec<Fault>,
 ) {
-    let mut taken = |field, name: &str| {
-        let name = name.to_owned();
-        faults.push(Fault::NameTaken { field, name });
-    };
     for name in pod::list(pod, "volumes").iter().map(pod::name) {
         let is_ours = own.proxy.is_some() && name == POD_INFO_VOLUME;
-        if (is_ours || user.iter().any(|volume| volume == name)) && !previous.has_volume(name) {
-            taken("volumes", name);
+        let is_users = user.iter().any(|volume| volume == name);
+        if previous.has_volume(name) || !(is_ours || is_users) {
+            continue;
         }
+        let name = name.to_owned();
+        let field = "volumes";
+        faults.push(if is_ours {
+            Fault::NameTaken { field, name }
+        } else {
+            Fault::VolumeTaken { name }
+        });
     }
     let not_ours = |name: &str| {
         [INIT_CONTAINER, VALIDATION_CONTAINER, PROXY_CONTAINER].contains(&name) && !own.has(name)

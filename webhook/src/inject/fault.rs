@@ -3,7 +3,7 @@
 use std::fmt;
 
 use fairlead_api::{
-    annotations::{self, STATUS_PORT, TEMPLATES},
+    annotations::{self, STATUS_PORT, TEMPLATES, USER_VOLUME},
     names::{INJECT, OVERRIDES, STATUS},
 };
 
@@ -60,6 +60,15 @@ pub enum Fault {
         /// The list.
         field: &'static str,
         /// The name.
+        name: String,
+    },
+    /// An annotation adds a volume that the pod has already.
+    #[error(
+        "annotation '{USER_VOLUME}' adds the volume '{name}', which is in spec.volumes, too; give it \
+         another name, or remove it from one of them"
+    )]
+    VolumeTaken {
+        /// Its name.
         name: String,
     },
     /// An application would run as the proxy, whose traffic is not captured.

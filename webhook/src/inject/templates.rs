@@ -37,6 +37,7 @@ impl<'a> Chosen<'a> {
     ) -> Self {
         let names = names.filter(|names| !names.is_empty());
         let names = names.unwrap_or(&settings.default_templates);
+        let mut is_known = true;
         let mut chosen = Self {
             base: Base::Nothing,
             overlays: Vec::new(),
@@ -48,10 +49,13 @@ impl<'a> Chosen<'a> {
                 _ => {
                     match settings.templates.get(name) {
                         Some(template) => chosen.overlays.push(template),
-                        None => faults.push(Fault::UnknownTemplate {
-                            name: name.clone(),
-                            known: settings::known_templates(&settings.templates),
-                        }),
+                        None => {
+                            is_known = false;
+                            faults.push(Fault::UnknownTemplate {
+                                name: name.clone(),
+                                known: settings::known_templates(&settings.templates),
+                            });
+                        }
                     }
                     continue;
                 }
@@ -60,6 +64,10 @@ impl<'a> Chosen<'a> {
                 faults.push(Fault::TwoTemplates);
             }
             chosen.base = base;
+        }
+        if !is_known && chosen.base == Base::Nothing {
+            // What else is wrong with the pod is told as of an ordinary one.
+            chosen.base = Base::Sidecar;
         }
         chosen
     }

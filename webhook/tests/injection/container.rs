@@ -275,7 +275,9 @@ fn a_volume_of_an_annotation_does_not_replace_the_pods() {
     pod["spec"]["volumes"] = json!([{ "name": "tmp", "emptyDir": { "medium": "Memory" } }]);
     let refusal = inject(&pod, &Place::named(NAMESPACE, true), &settings()).unwrap_err();
     assert!(
-        refusal.to_string().contains("'tmp' in spec.volumes"),
+        refusal
+            .to_string()
+            .contains("'tmp', which is in spec.volumes"),
         "{refusal}"
     );
 }

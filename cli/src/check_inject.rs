@@ -4,8 +4,8 @@
 //!
 //! - [`target`], [`subject`]: what is asked about
 //! - [`facts`]: what is known of the webhooks and of the namespace
-//! - [`entry`]: whether the API server asks one webhook
-//! - [`mesh`]: whose webhook that is, and what those of others answer
+//! - [`world`], [`entry`]: which webhooks there are, and whether the API server asks one webhook
+//! - [`mesh`], [`sidecar`]: whose webhook that is, what those of others answer, and what they leave
 //! - [`own`]: what ours answers
 //! - [`predict`], [`reason`], [`advice`]: what happens to the pod, why, and what would change it
 //! - [`report`], [`text`]: the same for people and programs
@@ -20,9 +20,11 @@ mod own;
 mod predict;
 mod reason;
 mod report;
+mod sidecar;
 mod subject;
 mod target;
 mod text;
+mod world;
 
 use std::{
     io::{self, Write},
@@ -38,10 +40,10 @@ use tokio::time::timeout;
 
 use self::{
     facts::Namespace,
-    predict::World,
     report::{Report, report},
     subject::Subject,
     target::Target,
+    world::World,
 };
 
 /// Of all questions to the cluster together.
@@ -214,3 +216,6 @@ fn printed(answers: &[Answer], options: &Options) -> String {
     // Annotations of others are repeated in it.
     explain::printable(&text.join("\n"))
 }
+
+#[cfg(test)]
+mod tests;

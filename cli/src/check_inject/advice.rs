@@ -6,8 +6,9 @@ use serde_json::Value;
 use super::{
     entry::labels,
     facts::Namespace,
-    predict::{Outcome, World, predict},
+    predict::{Outcome, predict},
     reason::revisions,
+    world::World,
 };
 
 /// A label that is set, or taken away.

@@ -17,9 +17,9 @@ use serde_json::Value;
 
 use super::{
     facts::{Facts, Known, Namespace, ServiceName},
-    predict::{own_services, services},
     subject::{self, Subject},
     target::Kind,
+    world::{own_services, services},
 };
 use crate::{check::ready_endpoints, connect::said, inject::settings, manifest};
 
@@ -108,13 +108,13 @@ pub(super) async fn subject(
     let found = object(client, namespace, kind, name).await;
     let mut object = found.map_err(|error| {
         let is_missing = matches!(&error, kube::Error::Api(status) if status.is_not_found());
-        let error = said(error).context(format!("{} {name} in namespace {namespace}", kind.kind));
-        if is_missing {
-            error
-                .context("nothing to look at; -n names another namespace, deploy/NAME another kind")
+        let hint = if is_missing {
+            " (-n names another namespace, deploy/NAME another kind)"
         } else {
-            error
-        }
+            ""
+        };
+        let kind = kind.kind;
+        said(error).context(format!("{kind} {name} in namespace {namespace}{hint}"))
     })?;
     if kind.is_pod() {
         let controller = controller(client, namespace, &object).await;

@@ -14,9 +14,9 @@ use serde_json::Value;
 
 use super::{
     facts::{Facts, Known, Namespace},
-    predict::own_services,
     subject::Subject,
     target::Target,
+    world::own_services,
 };
 use crate::{
     inject::settings::{self, KEY, NEWEST},

@@ -3,9 +3,7 @@
 
 use std::fmt;
 
-use fairlead_api::names::{
-    DEFAULT_REVISION, IGNORED_NAMESPACES, INJECT, PROXY_CONTAINER, REVISION, WEBHOOK_SUFFIX,
-};
+use fairlead_api::names::{DEFAULT_REVISION, IGNORED_NAMESPACES, INJECT, REVISION, WEBHOOK_SUFFIX};
 use k8s_openapi::api::admissionregistration::v1::{
     MutatingWebhook, MutatingWebhookConfiguration, WebhookClientConfig,
 };
@@ -105,13 +103,6 @@ impl Mesh {
         }
     }
 
-    /// How other meshes call the container that they add.
-    pub(super) const FOREIGN_SIDECARS: [(&str, Self); 3] = [
-        ("linkerd-proxy", Self::Linkerd),
-        ("consul-dataplane", Self::Consul),
-        ("kuma-sidecar", Self::Kuma),
-    ];
-
     /// What the webhook of another mesh makes of a pod.
     pub(super) fn decide(self, namespace: &Namespace, pod: &Value) -> Decision {
         let host_network = pod.pointer("/spec/hostNetwork") == Some(&Value::Bool(true));
@@ -180,7 +171,7 @@ fn not_asked_for(key: &str, found: Option<&str>) -> String {
     }
 }
 
-fn annotation<'a>(pod: &'a Value, key: &str) -> Option<&'a str> {
+pub(super) fn annotation<'a>(pod: &'a Value, key: &str) -> Option<&'a str> {
     pod.pointer("/metadata/annotations")?.get(key)?.as_str()
 }
 
@@ -230,52 +221,6 @@ impl fmt::Display for Installation {
         match &self.revision {
             Some(revision) => write!(f, ", revision {revision}"),
             None => Ok(()),
-        }
-    }
-}
-
-/// The sidecar that a pod has.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub(super) enum Sidecar {
-    /// Of Fairlead or Istio, which call it the same; with the revision, if that is noted.
-    Proxy(Option<String>),
-    Foreign(Mesh),
-}
-
-impl Sidecar {
-    /// Finds it among the pod's containers.
-    pub(super) fn of(pod: &Value) -> Option<Self> {
-        let lists = ["/spec/containers", "/spec/initContainers"];
-        let containers = lists
-            .iter()
-            .filter_map(|list| pod.pointer(list)?.as_array());
-        let names = containers
-            .flatten()
-            .filter_map(|container| container.get("name")?.as_str());
-        names.into_iter().find_map(|name| {
-            if name == PROXY_CONTAINER {
-                return Some(Self::Proxy(revision(pod)));
-            }
-            let mut foreign = Mesh::FOREIGN_SIDECARS.into_iter();
-            foreign.find_map(|(container, mesh)| (container == name).then_some(Self::Foreign(mesh)))
-        })
-    }
-}
-
-/// The revision in the injector's status annotation.
-fn revision(pod: &Value) -> Option<String> {
-    let status = annotation(pod, fairlead_api::names::STATUS)?;
-    let status: Value = serde_json::from_str(status).ok()?;
-    let revision = status.get("revision")?.as_str()?;
-    (!revision.is_empty()).then(|| revision.to_owned())
-}
-
-impl fmt::Display for Sidecar {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Proxy(Some(revision)) => write!(f, "a sidecar of revision {revision}"),
-            Self::Proxy(None) => f.write_str("a sidecar that names no revision"),
-            Self::Foreign(mesh) => write!(f, "a sidecar of {}", mesh.name()),
         }
     }
 }
@@ -363,41 +308,5 @@ mod tests {
             let decision = mesh.decide(&Namespace::named("shop"), &pod);
             assert!(matches!(decision, Decision::Skip(_)), "{mesh:?}");
         }
-    }
-
-    #[test]
-    fn a_sidecar_is_known_by_its_container() {
-        let pod = |list: &str, name: &str, status: &str| {
-            let containers = json!({ list: [{ "name": "app" }, { "name": name }] });
-            let annotations = json!({ "sidecar.istio.io/status": status });
-            json!({ "metadata": { "annotations": annotations }, "spec": containers })
-        };
-        let canary = r#"{"revision":"canary"}"#;
-        for (list, name, status, expected) in [
-            ("containers", "other", canary, None),
-            (
-                "initContainers",
-                "istio-proxy",
-                canary,
-                Some("a sidecar of revision canary"),
-            ),
-            (
-                "containers",
-                "istio-proxy",
-                "",
-                Some("a sidecar that names no revision"),
-            ),
-            (
-                "containers",
-                "linkerd-proxy",
-                "",
-                Some("a sidecar of Linkerd"),
-            ),
-            ("containers", "kuma-sidecar", "", Some("a sidecar of Kuma")),
-        ] {
-            let found = Sidecar::of(&pod(list, name, status));
-            assert_eq!(found.map(|found| found.to_string()).as_deref(), expected);
-        }
-        assert_eq!(Sidecar::of(&json!({})), None);
     }
 }

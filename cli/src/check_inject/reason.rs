@@ -9,7 +9,8 @@ use serde_json::Value;
 use super::{
     entry::{Match, Unmet, labels},
     facts::{NAME_LABEL, Namespace},
-    predict::{Entry, Evaluated, Outcome},
+    predict::{Evaluated, Outcome},
+    world::Entry,
 };
 
 /// Says it in words.

@@ -6,9 +6,11 @@ use super::{
     advice,
     entry::Match,
     facts::Namespace,
-    mesh::{Installation, Mesh, Sidecar},
-    predict::{Entry, Evaluated, Outcome, World, predict},
+    mesh::{Installation, Mesh},
+    predict::{Evaluated, Outcome, predict},
+    sidecar::Sidecar,
     subject::{Running, Subject},
+    world::{Entry, World},
 };
 
 /// What happens to a pod, why, and what to do.

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde_json::{Value, json};
 
-use super::{facts::Namespace, mesh::Sidecar, reason};
+use super::{facts::Namespace, reason, sidecar::Sidecar, world::World};
 use crate::{inject, manifest, uninject};
 
 /// What is asked about.
@@ -79,7 +79,7 @@ impl Subject {
     }
 
     /// The pods that a namespace may get: one without labels, and one with each label that counts.
-    pub(super) fn of_namespace(namespace: &Namespace, world: &super::predict::World) -> Vec<Self> {
+    pub(super) fn of_namespace(namespace: &Namespace, world: &World) -> Vec<Self> {
         let inject = fairlead_api::names::INJECT;
         let mut labels = vec![
             None,

@@ -1,9 +1,16 @@
-use std::{fs, path::Path};
+use std::{collections::BTreeMap, fs, path::Path};
 
+use k8s_openapi::api::admissionregistration::v1::{MutatingWebhook, MutatingWebhookConfiguration};
 use serde_json::json;
 
 use super::*;
-use crate::inject::settings;
+use crate::{
+    check_inject::{
+        facts::{Facts, ServiceName},
+        world::own_services,
+    },
+    inject::settings,
+};
 
 /// What Helm makes of the chart, kept for the tests on a real API server.
 fn rendered(file: &str) -> MutatingWebhookConfiguration {

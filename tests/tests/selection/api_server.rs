@@ -17,24 +17,24 @@ use crate::matrix::{
 };
 
 /// What is installed belongs to the whole cluster.
-static ALONE: Mutex<()> = Mutex::new(());
+pub(crate) static ALONE: Mutex<()> = Mutex::new(());
 
 /// The second installation's release, its revision, and what its namespace is called after.
 const SECOND: &str = "canary";
 const SECOND_NAMESPACE: &str = "fairlead-canary";
 
 /// The installation of revision `canary` in its own namespace; uninstalled on drop.
-struct SecondRevision;
+pub(crate) struct SecondRevision;
 
 impl SecondRevision {
     /// Returns it with what Helm said.
-    fn install() -> (Self, String) {
+    pub(crate) fn install() -> (Self, String) {
         // What a killed run left is of an older build.
         drop(Self);
         (Self, Self::upgrade(r#"revisionTags=["prod"]"#))
     }
 
-    fn upgrade(tags: &str) -> String {
+    pub(crate) fn upgrade(tags: &str) -> String {
         let (chart, revision) = (chart(), format!("revision={SECOND}"));
         helm(&[
             "upgrade",

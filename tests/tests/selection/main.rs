@@ -7,5 +7,6 @@
 #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod api_server;
+mod check_inject;
 mod matrix;
 mod rendered;

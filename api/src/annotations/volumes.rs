@@ -1,8 +1,17 @@
 //! Volumes and mounts of the user's own, as JSON.
 
+use std::{collections::BTreeSet, fmt};
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{MapAccess, SeqAccess, Visitor},
+};
 use serde_json::{Map, Value};
 
 use crate::values::{ValueError, is_dns_label, quoted};
+
+/// Of the faults of one annotation.
+const TOLD: usize = 5;
 
 /// Reads the elements of `spec.volumes`.
 ///
@@ -10,7 +19,7 @@ use crate::values::{ValueError, is_dns_label, quoted};
 /// Names each volume that is not one.
 pub(super) fn parse_volumes(text: &str) -> Result<Vec<Value>, ValueError> {
     let example = r#"{"cache": {"emptyDir": {}}}"#;
-    parse_named(text, example, |name, volume| {
+    parse_named(text, example, true, |name, volume| {
         let sources: Vec<&str> = volume.keys().map(String::as_str).collect();
         match sources[..] {
             [] => None,
@@ -35,7 +44,7 @@ pub(super) fn parse_volumes(text: &str) -> Result<Vec<Value>, ValueError> {
 /// Names each mount that is not one.
 pub(super) fn parse_mounts(text: &str) -> Result<Vec<Value>, ValueError> {
     let example = r#"{"cache": {"mountPath": "/cache"}}"#;
-    parse_named(text, example, |name, mount| {
+    parse_named(text, example, false, |name, mount| {
         let path = mount.get("mountPath").and_then(Value::as_str);
         let is_path = path.is_some_and(|path| !path.is_empty() && !path.contains(':'));
         (!is_path).then(|| {
@@ -45,10 +54,12 @@ pub(super) fn parse_mounts(text: &str) -> Result<Vec<Value>, ValueError> {
     })
 }
 
-/// An object, name to element, or a list of elements with names → the elements with their names.
+/// An object, name to element, or a list of elements with names → the elements with their names. One
+/// volume may have several mounts, in a list.
 fn parse_named(
     text: &str,
     example: &str,
+    is_unique: bool,
     fault: impl Fn(&str, &Map<String, Value>) -> Option<String>,
 ) -> Result<Vec<Value>, ValueError> {
     let wrong = |reason: &str| {
@@ -56,21 +67,27 @@ fn parse_named(
             "{reason}; a JSON object such as {example} is accepted"
         ))
     };
-    let elements: Vec<(String, Value)> = match serde_json::from_str(text) {
-        Ok(Value::Object(elements)) => elements.into_iter().collect(),
-        Ok(Value::Array(elements)) => elements.into_iter().map(take_name).collect(),
-        Ok(_) => return Err(wrong("it is neither an object nor a list")),
+    let Elements { pairs, is_object } = match serde_json::from_str(text) {
+        Ok(elements) => elements,
+        Err(error) if error.is_data() => {
+            return Err(wrong("it is neither an object nor a list"));
+        }
         Err(error) => return Err(wrong(&format!("it is not JSON ({error})"))),
     };
+    let mut names = BTreeSet::new();
     let mut named: Vec<Value> = Vec::new();
     let mut faults = Vec::new();
-    for (name, element) in elements {
+    for (name, element) in pairs {
         let Value::Object(mut element) = element else {
             faults.push(format!("{} is not an object", quoted(&name)));
             continue;
         };
         if !is_dns_label(&name) {
             faults.push(format!("the name {} is not a DNS label", quoted(&name)));
+        }
+        let is_first = names.insert(name.clone());
+        if !is_first && (is_object || is_unique) {
+            faults.push(format!("{} is there twice", quoted(&name)));
         }
         if element.remove("name").is_some_and(|own| own != name) {
             faults.push(format!("{} has a second name", quoted(&name)));
@@ -80,17 +97,51 @@ fn parse_named(
         named.push(Value::Object(element));
     }
     if faults.is_empty() {
-        Ok(named)
-    } else {
-        Err(wrong(&faults.join("; ")))
+        return Ok(named);
+    }
+    faults.truncate(TOLD);
+    Err(wrong(&faults.join("; ")))
+}
+
+/// What an object or a list has in it; of an object every key, also one that is there twice.
+struct Elements {
+    pairs: Vec<(String, Value)>,
+    is_object: bool,
+}
+
+impl<'de> Deserialize<'de> for Elements {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_any(ElementsVisitor)
     }
 }
 
-fn take_name(mut element: Value) -> (String, Value) {
-    let name = element.as_object_mut().and_then(|e| e.remove("name"));
-    match name {
-        Some(Value::String(name)) => (name, element),
-        _ => (String::new(), element),
+struct ElementsVisitor;
+
+impl<'de> Visitor<'de> for ElementsVisitor {
+    type Value = Elements;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object or a list")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Elements, A::Error> {
+        let mut pairs = Vec::new();
+        while let Some(pair) = map.next_entry()? {
+            pairs.push(pair);
+        }
+        let is_object = true;
+        Ok(Elements { pairs, is_object })
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Elements, A::Error> {
+        let mut pairs = Vec::new();
+        while let Some(mut element) = list.next_element::<Value>()? {
+            let name = element.as_object_mut().and_then(|e| e.remove("name"));
+            let name = name.and_then(|name| name.as_str().map(ToOwned::to_owned));
+            pairs.push((name.unwrap_or_default(), element));
+        }
+        let is_object = false;
+        Ok(Elements { pairs, is_object })
     }
 }
 
@@ -121,6 +172,18 @@ mod tests {
         let mounts = parse_mounts(r#"{"a": {"mountPath": "/a", "readOnly": true}}"#);
         let expected = json!({ "name": "a", "mountPath": "/a", "readOnly": true });
         assert_eq!(mounts, Ok(vec![expected]));
+    }
+
+    #[test]
+    fn a_volume_may_have_several_mounts_but_one_meaning() {
+        let mounts = r#"[{"name": "a", "mountPath": "/a"}, {"name": "a", "mountPath": "/b"}]"#;
+        assert_eq!(parse_mounts(mounts).unwrap().len(), 2);
+        for text in [r#"{"a": {}, "a": {}}"#, r#"[{"name": "a"}, {"name": "a"}]"#] {
+            let error = parse_volumes(text).unwrap_err().to_string();
+            assert!(error.starts_with("'a' is there twice;"), "{error}");
+        }
+        let mounts = r#"{"a": {"mountPath": "/a"}, "a": {"mountPath": "/b"}}"#;
+        assert!(parse_mounts(mounts).is_err());
     }
 
     #[test]

@@ -1,11 +1,12 @@
 //! JSON Patch from a pod to the injected pod.
 //!
-//! Injection adds, and puts a few things in the place of others, so one kind of operation is enough:
-//! `add`, which also replaces the value of a member that exists. Elements that are new in a list are inserted where
-//! they belong and the others are not mentioned, so that what another webhook does to those in the
-//! meantime is not undone.
+//! Injection adds, and puts a few things in the place of others, so one kind of operation is nearly
+//! enough: `add`, which also replaces the value of a member that exists. Elements that are new in a
+//! list are inserted where they belong and the others are not mentioned, so that what another webhook
+//! does to those in the meantime is not undone. An element that is another one altogether takes
+//! `replace`, because `add` would insert it.
 
-use json_patch::{AddOperation, Patch, PatchOperation, jsonptr::PointerBuf};
+use json_patch::{AddOperation, Patch, PatchOperation, ReplaceOperation, jsonptr::PointerBuf};
 use serde_json::Value;
 
 /// The operations that turn `from` into `to`.
@@ -13,18 +14,25 @@ use serde_json::Value;
 /// An object that loses a member is replaced whole, as is a list that loses an element.
 pub fn additions(from: &Value, to: &Value) -> Patch {
     let mut operations = Vec::new();
-    add(&mut operations, &mut PointerBuf::new(), from, to);
+    change(&mut operations, &mut PointerBuf::new(), from, to, put);
     Patch(operations)
 }
 
-fn add(operations: &mut Vec<PatchOperation>, path: &mut PointerBuf, from: &Value, to: &Value) {
+/// `whole` puts the value in the place of the other where no smaller change will do.
+fn change(
+    operations: &mut Vec<PatchOperation>,
+    path: &mut PointerBuf,
+    from: &Value,
+    to: &Value,
+    whole: fn(&PointerBuf, &Value) -> PatchOperation,
+) {
     match (from, to) {
         (Value::Object(from), Value::Object(to)) if from.keys().all(|m| to.contains_key(m)) => {
             for (member, value) in to {
                 path.push_back(member.as_str());
                 match from.get(member) {
-                    Some(present) => add(operations, path, present, value),
-                    None => operations.push(operation(path, value)),
+                    Some(present) => change(operations, path, present, value, put),
+                    None => operations.push(put(path, value)),
                 }
                 path.pop_back();
             }
@@ -34,19 +42,27 @@ fn add(operations: &mut Vec<PatchOperation>, path: &mut PointerBuf, from: &Value
             for (index, element) in to.iter().enumerate() {
                 path.push_back(index);
                 match rest.next_if(|present| is_same(present, element)) {
-                    Some(present) => add(operations, path, present, element),
-                    None => operations.push(operation(path, element)),
+                    Some(present) => change(operations, path, present, element, replace),
+                    None => operations.push(put(path, element)),
                 }
                 path.pop_back();
             }
         }
         (from, to) if from == to => {}
-        (_, to) => operations.push(operation(path, to)),
+        (_, to) => operations.push(whole(path, to)),
     }
 }
 
-fn operation(path: &PointerBuf, value: &Value) -> PatchOperation {
+/// Sets a member, or inserts an element.
+fn put(path: &PointerBuf, value: &Value) -> PatchOperation {
     PatchOperation::Add(AddOperation {
+        path: path.clone(),
+        value: value.clone(),
+    })
+}
+
+fn replace(path: &PointerBuf, value: &Value) -> PatchOperation {
+    PatchOperation::Replace(ReplaceOperation {
         path: path.clone(),
         value: value.clone(),
     })
@@ -125,6 +141,13 @@ mod tests {
         let from = json!([{ "name": "a", "image": "1", "env": [{ "name": "X", "value": "1" }] }]);
         let to = json!([{ "name": "a", "image": "2", "env": [{ "name": "X", "value": "2" }] }]);
         check(&from, &to, &["/0/env/0/value", "/0/image"]);
+    }
+
+    #[test]
+    fn an_element_that_loses_a_member_is_replaced_not_inserted() {
+        let from = json!([{ "name": "v", "emptyDir": {} }, { "name": "w" }]);
+        let to = json!([{ "name": "v", "secret": {} }, { "name": "w" }, { "name": "x" }]);
+        check(&from, &to, &["/0", "/2"]);
     }
 
     #[test]

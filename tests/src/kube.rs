@@ -50,7 +50,7 @@ pub fn install_arguments() -> Vec<String> {
     let namespace = RELEASE_NAMESPACE;
     format!(
         "upgrade --install {RELEASE} {chart} --namespace {namespace} --create-namespace --wait \
-         --timeout 120s --set proxy.proxyConfig.accessLog=all"
+         --timeout 120s --set meshConfig.defaultConfig.accessLog=all"
     )
     .split_whitespace()
     .map(ToOwned::to_owned)

@@ -17,9 +17,16 @@ fn wrong_values_are_refused_by_the_schema() {
     for (value, word) in [
         ("webhook.replicas=none", "replicas"),
         ("proxy.logLevel=loud", "logLevel"),
-        ("proxy.interceptionMode=NONE", "interceptionMode"),
+        ("proxy.interceptionMode=none", "interceptionMode"),
+        ("proxy.lifecycle.preStart.sleep.seconds=1", "preStart"),
+        ("proxy.readinessProbe.periodSeconds=0", "periodSeconds"),
+        ("proxy.seccompProfile.type=None", "seccompProfile"),
+        ("injection.templates.sidecar.spec.priority=1", "sidecar"),
+        ("injection.templates.more.status.phase=x", "status"),
+        ("cni.provider=cilium", "provider"),
+        ("platform=gke", "platform"),
         ("injection.nativeNftables=auto", "nativeNftables"),
-        ("proxy.proxyConfig.accessLog=some", "accessLog"),
+        ("meshConfig.defaultConfig.accessLog=some", "accessLog"),
         ("noSuchValue=1", "noSuchValue"),
     ] {
         let arguments = [

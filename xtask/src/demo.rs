@@ -20,7 +20,11 @@ pub(crate) fn run(name: &str) -> Result<()> {
     let started = Instant::now();
     let product = product::ensure()?;
     let cluster = Cluster::up(name)?;
-    product::install(&cluster, &product, &["proxy.proxyConfig.accessLog=all"])?;
+    product::install(
+        &cluster,
+        &product,
+        &["meshConfig.defaultConfig.accessLog=all"],
+    )?;
     progress::step(
         "deploying a client, a server and a pod that opts out",
         || deploy(&cluster),

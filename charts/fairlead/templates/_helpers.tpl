@@ -33,6 +33,11 @@ fairlead-sidecar-injector{{ include "fairlead.suffix" . }}
 fairlead-webhook-ca{{ include "fairlead.suffix" . }}
 {{- end -}}
 
+{{/* The mesh's configuration, under Istio's name. */}}
+{{- define "fairlead.mesh" -}}
+istio{{ include "fairlead.suffix" . }}
+{{- end -}}
+
 {{- define "fairlead.check" -}}
 fairlead-check{{ include "fairlead.suffix" . }}
 {{- end -}}

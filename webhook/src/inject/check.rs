@@ -241,10 +241,13 @@ fn names_taken(
     user: &[String],
     faults: &mut Vec<Fault>,
 ) {
-    for name in pod::list(pod, "volumes").iter().map(pod::name) {
+    let added = user.iter().map(String::as_str);
+    let added = added.filter(|name| *name == POD_INFO_VOLUME);
+    for name in pod::list(pod, "volumes").iter().map(pod::name).chain(added) {
         let is_ours = own.proxy.is_some() && name == POD_INFO_VOLUME;
         let is_users = user.iter().any(|volume| volume == name);
-        if previous.has_volume(name) || !(is_ours || is_users) {
+        let is_earlier = previous.has_volume(name) && !(is_ours && is_users);
+        if is_earlier || !(is_ours || is_users) {
             continue;
         }
         let name = name.to_owned();

@@ -7,7 +7,7 @@ use fairlead_api::{
 };
 use serde_json::{Value, json};
 
-use super::{Plan, environment, resources, templates::Base};
+use super::{Plan, environment, merge, resources, templates::Base};
 
 const PROGRAM: &str = "/usr/local/bin/fairlead-proxy";
 
@@ -29,8 +29,6 @@ pub(super) fn container(plan: &Plan<'_>) -> Value {
         }
         Some(_) => {}
     }
-    let mut mounts = vec![json!({ "mountPath": POD_INFO_PATH, "name": POD_INFO_VOLUME })];
-    mounts.extend(plan.wishes.user_volume_mounts.iter().flatten().cloned());
     let mut container = json!({
         "name": PROXY_CONTAINER,
         "command": [PROGRAM],
@@ -42,8 +40,11 @@ pub(super) fn container(plan: &Plan<'_>) -> Value {
             "protocol": "TCP",
         }],
         "securityContext": security_context(plan),
-        "volumeMounts": mounts,
+        "volumeMounts": [{ "mountPath": POD_INFO_PATH, "name": POD_INFO_VOLUME }],
     });
+    if let Some(mounts) = &plan.wishes.user_volume_mounts {
+        merge::lay(&mut container, &json!({ "volumeMounts": mounts }));
+    }
     probes_and_hooks(&mut container, plan);
     resources::write(&mut container, plan);
     container

@@ -269,15 +269,32 @@ fn volumes_of_an_annotation_are_the_proxys() {
 }
 
 #[test]
-fn a_volume_of_an_annotation_does_not_replace_the_pods() {
-    let mut pod =
-        annotated(&json!({ "sidecar.istio.io/userVolume": r#"{"tmp":{"emptyDir":{}}}"# }));
-    pod["spec"]["volumes"] = json!([{ "name": "tmp", "emptyDir": { "medium": "Memory" } }]);
-    let refusal = inject(&pod, &Place::named(NAMESPACE, true), &settings()).unwrap_err();
-    assert!(
-        refusal
-            .to_string()
-            .contains("'tmp', which is in spec.volumes"),
-        "{refusal}"
+fn a_mount_of_an_annotation_is_the_last_word_on_its_path() {
+    let pod = injected(
+        &annotated(&json!({
+            "sidecar.istio.io/userVolume": r#"{"info":{"emptyDir":{}}}"#,
+            "sidecar.istio.io/userVolumeMount": r#"{"info":{"mountPath":"/etc/istio/pod"}}"#,
+        })),
+        true,
     );
+    let expected = json!({ "name": "info", "mountPath": "/etc/istio/pod" });
+    assert_eq!(
+        container(&pod, "istio-proxy")["volumeMounts"],
+        json!([expected])
+    );
+}
+
+#[test]
+fn a_volume_of_an_annotation_does_not_replace_another() {
+    for (name, part) in [
+        ("tmp", "'tmp', which is in spec.volumes"),
+        ("istio-podinfo", "the mesh's own"),
+    ] {
+        let volume = format!(r#"{{"{name}":{{"emptyDir":{{}}}}}}"#);
+        let mut pod = annotated(&json!({ "sidecar.istio.io/userVolume": volume }));
+        pod["spec"]["volumes"] = json!([{ "name": "tmp", "emptyDir": { "medium": "Memory" } }]);
+        let refusal = inject(&pod, &Place::named(NAMESPACE, true), &settings()).unwrap_err();
+        assert_eq!(refusal.0.len(), 1, "{refusal}");
+        assert!(refusal.to_string().contains(part), "{part} in {refusal}");
+    }
 }

@@ -15,6 +15,8 @@ mod cluster;
 mod entry;
 mod facts;
 mod files;
+#[cfg(test)]
+mod kit;
 mod mesh;
 mod own;
 mod predict;

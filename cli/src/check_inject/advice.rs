@@ -181,3 +181,105 @@ fn words(changes: &[Change], namespace: &Namespace, template: &str) -> String {
     }
     of_pod.join(", and ")
 }
+
+#[cfg(test)]
+mod tests {
+    use fairlead_webhook::settings::Policy;
+    use serde_json::json;
+
+    use super::*;
+    use crate::check_inject::kit::{namespace, pod, rendered, world};
+
+    #[track_caller]
+    fn check(world: &World, namespace: &Namespace, pod: &Value, expected: &[&str]) {
+        let outcome = predict(world, namespace, pod).outcome;
+        let found = advise(world, namespace, pod, &outcome, "the pod");
+        assert_eq!(found, expected, "{outcome:?}");
+    }
+
+    const LABEL: &str = "set the label sidecar.istio.io/inject: \"true\" in the pod";
+    const NO_LABEL: &str = "take the label sidecar.istio.io/inject out of the pod";
+
+    #[test]
+    fn the_fewest_changes_are_advised() {
+        let default = world(vec![rendered("default")]);
+        for (of_namespace, of_pod, expected) in [
+            (
+                "",
+                "",
+                &[
+                    "kubectl label namespace shop istio-injection=enabled",
+                    LABEL,
+                ][..],
+            ),
+            ("istio-injection=enabled", "", &[]),
+            (
+                "istio-injection=off",
+                "",
+                &["kubectl label namespace shop istio-injection=enabled --overwrite"],
+            ),
+            (
+                "istio-injection=off",
+                "sidecar.istio.io/inject=false",
+                &[
+                    "kubectl label namespace shop istio-injection=enabled --overwrite, and take \
+                     the label sidecar.istio.io/inject out of the pod",
+                ],
+            ),
+            (
+                "istio-injection=enabled",
+                "sidecar.istio.io/inject=false",
+                &[NO_LABEL],
+            ),
+            ("", "sidecar.istio.io/inject=false", &[LABEL]),
+            (
+                "istio.io/rev=old",
+                "",
+                &["kubectl label namespace shop istio.io/rev=default --overwrite"],
+            ),
+        ] {
+            check(&default, &namespace(of_namespace), &pod(of_pod), expected);
+        }
+    }
+
+    #[test]
+    fn a_named_revision_is_advised_where_there_is_no_default_one() {
+        let canary = world(vec![rendered("canary")]);
+        for (of_namespace, expected) in [
+            ("", "kubectl label namespace shop istio.io/rev=canary"),
+            (
+                "istio-injection=enabled",
+                "kubectl label namespace shop istio.io/rev=canary istio-injection-",
+            ),
+        ] {
+            check(&canary, &namespace(of_namespace), &pod(""), &[expected]);
+        }
+    }
+
+    #[test]
+    fn what_the_webhook_itself_skips_is_the_pods_to_change() {
+        let mut world = world(vec![rendered("default")]);
+        let enabled = namespace("istio-injection=enabled");
+        let mut annotated = pod("");
+        annotated["metadata"]["annotations"] = json!({ INJECT: "false" });
+        let advice = "take the annotation sidecar.istio.io/inject out of the pod";
+        check(&world, &enabled, &annotated, &[advice]);
+        for settings in world.settings.values_mut() {
+            settings.as_mut().unwrap().settings.policy = Policy::Disabled;
+        }
+        check(&world, &enabled, &pod(""), &[LABEL]);
+    }
+
+    #[test]
+    fn nothing_is_advised_where_nothing_helps() {
+        let default = world(vec![rendered("default")]);
+        let mut host = pod("");
+        host["spec"]["hostNetwork"] = json!(true);
+        check(&default, &namespace(""), &host, &[]);
+        check(&default, &Namespace::named("kube-system"), &pod(""), &[]);
+        check(&world(vec![]), &namespace(""), &pod(""), &[]);
+        let mut typo = pod("");
+        typo["metadata"]["annotations"] = json!({ "sidecar.istio.io/logLevel": "loud" });
+        check(&default, &namespace("istio-injection=enabled"), &typo, &[]);
+    }
+}

@@ -1,45 +1,13 @@
-use std::{collections::BTreeMap, fs, path::Path};
+use std::collections::BTreeMap;
 
 use k8s_openapi::api::admissionregistration::v1::{MutatingWebhook, MutatingWebhookConfiguration};
 use serde_json::json;
 
 use super::*;
-use crate::{
-    check_inject::{
-        facts::{Facts, ServiceName},
-        world::own_services,
-    },
-    inject::settings,
+use crate::check_inject::{
+    facts::ServiceName,
+    kit::{namespace, pod, rendered, world},
 };
-
-/// What Helm makes of the chart, kept for the tests on a real API server.
-fn rendered(file: &str) -> MutatingWebhookConfiguration {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../tests/tests/selection/golden")
-        .join(format!("{file}.yaml"));
-    let text = fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
-    serde_norway::from_str(&text).unwrap()
-}
-
-fn known() -> Known {
-    Known {
-        settings: settings::defaults().unwrap(),
-        native: true,
-    }
-}
-
-/// These configurations, each with the chart's default settings.
-fn world(configurations: Vec<MutatingWebhookConfiguration>) -> World {
-    let services = own_services(&configurations);
-    World::new(Facts {
-        configurations,
-        settings: services
-            .into_iter()
-            .map(|service| (service, Ok(known())))
-            .collect(),
-        ready: BTreeMap::new(),
-    })
-}
 
 /// A configuration of entries that are asked about every pod, unless they say otherwise.
 fn configuration(name: &str, labels: &Value, entries: &Value) -> MutatingWebhookConfiguration {
@@ -62,30 +30,6 @@ fn configuration(name: &str, labels: &Value, entries: &Value) -> MutatingWebhook
         "metadata": { "name": name, "labels": labels }, "webhooks": webhooks,
     }))
     .unwrap()
-}
-
-/// `key=value` separated by blanks.
-fn labels(text: &str) -> BTreeMap<String, String> {
-    let pairs = text.split_whitespace();
-    pairs
-        .map(|pair| {
-            let (key, value) = pair.split_once('=').unwrap();
-            (key.to_owned(), value.to_owned())
-        })
-        .collect()
-}
-
-fn namespace(text: &str) -> Namespace {
-    let mut namespace = Namespace::named("shop");
-    namespace.labels.extend(labels(text));
-    namespace
-}
-
-fn pod(text: &str) -> Value {
-    json!({
-        "metadata": { "name": "cart", "labels": labels(text) },
-        "spec": { "containers": [{ "name": "app", "image": "app" }] },
-    })
 }
 
 /// An outcome, short.

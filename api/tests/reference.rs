@@ -6,7 +6,8 @@
 
 use std::{env, fmt::Write, fs, path::Path};
 
-use fairlead_api::annotations::table::{Annotation, SECTIONS, Section, Usage};
+use fairlead_api::annotations::table::{self, Annotation, SECTIONS, Section, Usage};
+use serde_json::Value;
 
 const INTRODUCTION: &str = "\
 <!-- Made of api/src/annotations/table/entries.rs: UPDATE_GOLDEN=1 cargo test -p fairlead-api -->
@@ -45,6 +46,31 @@ fn the_reference_is_what_the_table_says() {
         "{} differs; UPDATE_GOLDEN=1 rewrites it",
         path.display()
     );
+}
+
+#[test]
+fn each_value_of_the_chart_that_is_named_is_there() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../charts/fairlead/values.yaml");
+    let values: Value = serde_norway::from_str(&fs::read_to_string(path).unwrap()).unwrap();
+    let mut named = 0;
+    for annotation in table::all() {
+        let words = [annotation.accepts, annotation.default];
+        let literals = words
+            .iter()
+            .flat_map(|text| text.split('`').skip(1).step_by(2));
+        let is_value = |word: &&str| {
+            let fields = word.split('.');
+            fields.clone().count() > 1
+                && fields.clone().all(|f| f.starts_with(char::is_alphabetic))
+                && !word.contains([',', '/', ':'])
+        };
+        for literal in literals.filter(is_value) {
+            let pointer = format!("/{}", literal.replace('.', "/"));
+            assert!(values.pointer(&pointer).is_some(), "{literal}");
+            named += 1;
+        }
+    }
+    assert!(named > 15, "{named}");
 }
 
 fn page() -> String {

@@ -15,7 +15,10 @@ use crate::{
         USER_VOLUME, USER_VOLUME_MOUNT,
         prometheus::{PATH, PORT, SCHEME, SCRAPE, SCRAPE_TARGETS},
     },
-    names::{DEFAULT_CONTAINER, DEFAULT_LOGS_CONTAINER, INJECT, OVERRIDES, REVISION, STATUS},
+    names::{
+        DEFAULT_CONTAINER, DEFAULT_LOGS_CONTAINER, INJECT, MULTUS_NETWORKS, OVERRIDES, REVISION,
+        STATUS,
+    },
 };
 
 const BOOLEAN: &str = "`true` or `false`";
@@ -43,9 +46,10 @@ pub static SECTIONS: [Section; 6] = [
             Annotation {
                 key: TEMPLATES,
                 usage: Setting,
-                accepts: "names: `sidecar,mine`",
-                default: "`sidecar`",
-                effect: "what is laid over the pod, in this order",
+                accepts: "`sidecar` or `gateway`, and overlays of `injection.templates`: `sidecar,audit`",
+                default: "`injection.defaultTemplates`",
+                effect: "what is laid over the pod, in this order; a gateway has the proxy, to which \
+                         nothing is redirected",
             },
             Annotation {
                 key: NATIVE_SIDECAR,
@@ -85,7 +89,7 @@ pub static SECTIONS: [Section; 6] = [
                 key: INTERCEPTION_MODE,
                 usage: Setting,
                 accepts: "`REDIRECT`, `TPROXY` or `NONE`",
-                default: "`proxy.interceptionMode`",
+                default: "as in the proxy's configuration, or else `proxy.interceptionMode`",
                 effect: "how inbound connections come to the proxy: with another destination, or \
                          unchanged; with `NONE` nothing is captured in either direction",
             },
@@ -215,7 +219,7 @@ pub static SECTIONS: [Section; 6] = [
                 key: STATUS_PORT,
                 usage: Setting,
                 accepts: "a port that the mesh does not take otherwise; `0` for none",
-                default: "`15020`",
+                default: "as in the proxy's configuration, or else `15020`",
                 effect: "where the proxy answers the kubelet and Prometheus",
             },
             Annotation {
@@ -229,21 +233,21 @@ pub static SECTIONS: [Section; 6] = [
                 key: READINESS_INITIAL_DELAY,
                 usage: Setting,
                 accepts: "a whole number",
-                default: "`0`",
+                default: "`proxy.readinessProbe.initialDelaySeconds`",
                 effect: "seconds before the proxy's first readiness probe",
             },
             Annotation {
                 key: READINESS_PERIOD,
                 usage: Setting,
                 accepts: "a whole number above 0",
-                default: "`15`",
+                default: "`proxy.readinessProbe.periodSeconds`",
                 effect: "seconds between the proxy's readiness probes",
             },
             Annotation {
                 key: READINESS_FAILURES,
                 usage: Setting,
                 accepts: "a whole number above 0",
-                default: "`4`",
+                default: "`proxy.readinessProbe.failureThreshold`",
                 effect: "readiness probes that fail in a row until the proxy is not ready",
             },
             Annotation {
@@ -303,10 +307,17 @@ pub static SECTIONS: [Section; 6] = [
                 REVISION,
                 "the revision that injected the pod; to choose one takes a label",
             ),
-            record(DEFAULT_CONTAINER, "the container that `kubectl exec` takes"),
+            record(
+                MULTUS_NETWORKS,
+                "of a node agent that Multus calls, the network; those of the pod's own stay",
+            ),
+            record(
+                DEFAULT_CONTAINER,
+                "the container that `kubectl exec` takes, unless the pod says it",
+            ),
             record(
                 DEFAULT_LOGS_CONTAINER,
-                "the container that `kubectl logs` takes",
+                "the container that `kubectl logs` takes, unless the pod says it",
             ),
             record(
                 "fairlead.io/uninject",

@@ -1,10 +1,12 @@
 //! Asks the cluster for all that decides, and for what is asked about.
 
 use anyhow::{Context, bail};
+use fairlead_api::mesh_config;
 use k8s_openapi::{
     api::{
         admissionregistration::v1::MutatingWebhookConfiguration,
-        core::v1::Namespace as KubeNamespace, discovery::v1::EndpointSlice,
+        core::v1::{ConfigMap, Namespace as KubeNamespace},
+        discovery::v1::EndpointSlice,
     },
     apimachinery::pkg::apis::meta::v1::LabelSelector,
 };
@@ -56,10 +58,17 @@ pub(super) async fn facts(client: &Client) -> anyhow::Result<Facts> {
 
 async fn known(client: &Client, service: &ServiceName) -> anyhow::Result<Known> {
     let (settings, minor) = settings::of_webhook(client, &service.namespace, &service.name).await?;
-    Ok(Known {
-        native: settings.native_sidecar.resolve(minor),
-        settings,
-    })
+    let name = mesh_config::config_map(&settings.revision);
+    let maps = Api::<ConfigMap>::namespaced(client.clone(), &service.namespace);
+    let map = match maps.get_opt(&name).await {
+        Ok(map) => Ok(map.and_then(|map| map.data?.remove(mesh_config::KEY))),
+        Err(error) => Err(said(error).to_string()),
+    };
+    let mesh = match &map {
+        Ok(text) => Ok(text.as_deref()),
+        Err(why) => Err(why.clone()),
+    };
+    Ok(Known::new(settings, minor, mesh))
 }
 
 async fn ready(client: &Client, service: &ServiceName) -> kube::Result<usize> {

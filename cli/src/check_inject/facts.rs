@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, fmt};
 
+use fairlead_api::mesh_config::MeshConfig;
 use fairlead_webhook::settings::Settings;
 use k8s_openapi::api::{admissionregistration::v1::MutatingWebhookConfiguration, core::v1 as k8s};
 
@@ -21,6 +22,35 @@ pub(super) struct Known {
     pub(super) settings: Settings,
     /// Whether the proxy is a restartable init container.
     pub(super) native: bool,
+    pub(super) mesh: MeshConfig,
+    /// What is not known of it.
+    pub(super) unsure: Vec<String>,
+}
+
+impl Known {
+    /// With the text of the mesh's configuration, if there is one.
+    pub(super) fn new(settings: Settings, minor: u32, mesh: Result<Option<&str>, String>) -> Self {
+        let mut unsure = Vec::new();
+        let read = match mesh {
+            Ok(None) => Ok(MeshConfig::default()),
+            Ok(Some(text)) => MeshConfig::parse(text)
+                .map(|document| document.value)
+                .map_err(|error| {
+                    format!("it is not accepted, and the last that was counts: {error}")
+                }),
+            Err(why) => Err(why),
+        };
+        let mesh = read.unwrap_or_else(|why| {
+            unsure.push(format!("the mesh's configuration is not known here: {why}"));
+            MeshConfig::default()
+        });
+        Self {
+            native: settings.native_sidecar.resolve(minor),
+            settings,
+            mesh,
+            unsure,
+        }
+    }
 }
 
 /// A Service of the cluster.

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, anyhow, bail};
+use fairlead_api::mesh_config;
 use fairlead_webhook::settings::Settings;
 use k8s_openapi::api::{
     admissionregistration::v1::MutatingWebhookConfiguration,
@@ -150,20 +151,21 @@ impl Files {
     /// Gives each webhook its settings: the chart's defaults, if no file has its own.
     fn settings(&mut self, maps: &[ConfigMap]) -> anyhow::Result<()> {
         for service in own_services(&self.facts.configurations) {
-            let map = maps.iter().find(|map| {
-                map.metadata.name.as_ref() == Some(&service.name)
-                    && map.metadata.namespace.as_ref() == Some(&service.namespace)
-            });
-            let text = map.and_then(|map| map.data.as_ref()?.get(KEY));
-            let settings = match text {
+            let text = |name: &str, key: &str| {
+                let map = maps.iter().find(|map| {
+                    map.metadata.name.as_deref() == Some(name)
+                        && map.metadata.namespace.as_ref() == Some(&service.namespace)
+                });
+                map?.data.as_ref()?.get(key)
+            };
+            let settings = match text(&service.name, KEY) {
                 Some(text) => Settings::parse(text)
                     .with_context(|| format!("the ConfigMap {}", service.name))?,
                 None => settings::defaults()?,
             };
-            let known = Known {
-                native: settings.native_sidecar.resolve(NEWEST),
-                settings,
-            };
+            let mesh = mesh_config::config_map(&settings.revision);
+            let mesh = text(&mesh, mesh_config::KEY).map(String::as_str);
+            let known = Known::new(settings, NEWEST, Ok(mesh));
             self.facts.settings.insert(service, Ok(known));
         }
         Ok(())

@@ -21,10 +21,7 @@ pub(super) fn rendered(file: &str) -> MutatingWebhookConfiguration {
 }
 
 pub(super) fn known() -> Known {
-    Known {
-        settings: settings::defaults().unwrap(),
-        native: true,
-    }
+    Known::new(settings::defaults().unwrap(), settings::NEWEST, Ok(None))
 }
 
 /// These configurations, each with the chart's default settings.

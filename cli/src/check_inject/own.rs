@@ -16,8 +16,10 @@ use crate::inject::fault_lines;
 pub(super) fn answer(known: &Known, namespace: &Namespace, pod: &Value) -> (Decision, Vec<String>) {
     let mut place = Place::named(&namespace.name, known.native);
     place.annotations = &namespace.annotations;
+    place.mesh = &known.mesh;
     let (decision, warning) = decide(pod, place.namespace, &known.settings);
-    let mut warnings = Vec::from_iter(warning);
+    let mut warnings = known.unsure.clone();
+    warnings.extend(warning);
     if let decide::Decision::Skip(reason) = decision {
         return (Decision::Skip(reason.to_string()), warnings);
     }

@@ -108,9 +108,10 @@ pub(super) fn predict<'a>(world: &'a World, namespace: &Namespace, pod: &Value) 
     }
     let mut problems = obstacles_of_others(world, &entries);
     problems.extend(undecided(&asked));
-    let warnings = asked.iter().flat_map(|asked| asked.warnings.clone());
+    let mut warnings = uncounted(world, &asked);
+    warnings.extend(asked.iter().flat_map(|asked| asked.warnings.clone()));
     Prediction {
-        warnings: warnings.collect(),
+        warnings,
         outcome: outcome(&entries, &asked, namespace, pod),
         problems,
         entries,
@@ -194,6 +195,23 @@ fn obstacles_of_others(world: &World, entries: &[Evaluated<'_>]) -> Vec<String> 
         }
     }
     problems
+}
+
+/// Of which webhook of ours it is not known whether anybody answers.
+fn uncounted(world: &World, asked: &[Asked<'_>]) -> Vec<String> {
+    let servers = asked.iter().map(|asked| asked.installation);
+    let servers = servers.filter(|installation| installation.mesh == Mesh::Fairlead);
+    servers
+        .filter_map(|installation| {
+            let Server::Service(service) = &installation.server else {
+                return None;
+            };
+            let why = world.ready.get(service)?.as_ref().err()?;
+            Some(format!(
+                "whether {service} has a ready endpoint is not known: {why}"
+            ))
+        })
+        .collect()
 }
 
 /// What is not known of other meshes where one of ours injects.

@@ -21,6 +21,7 @@ type Objects = Vec<(String, Value)>;
 
 const ADMISSION: &str = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations";
 const CONFIG_MAP: &str = "/api/v1/namespaces/mesh/configmaps/fairlead-webhook";
+const MESH: &str = "/api/v1/namespaces/mesh/configmaps/istio";
 const ENDPOINTS: &str = "/apis/discovery.k8s.io/v1/namespaces/mesh/endpointslices";
 const PODS: &str = "/api/v1/namespaces/shop/pods";
 const APPS: &str = "/apis/apps/v1/namespaces/shop";
@@ -260,11 +261,24 @@ async fn what_keeps_the_webhook_from_answering_is_told() {
              ConfigMap fairlead-webhook in namespace mesh: configmaps is forbidden: User \"a\" \
              cannot\n",
         ),
-        // It is not known whether anybody answers; so nothing is said of it.
         (
             ENDPOINTS,
             forbidden("endpointslices"),
-            "injected by Fairlead",
+            "injected by Fairlead, revision default\n  warning: whether Service fairlead-webhook \
+             in namespace mesh has a ready endpoint is not known: endpointslices is forbidden: User \
+             \"a\" cannot\n",
+        ),
+        (
+            MESH,
+            forbidden("configmaps"),
+            "injected by Fairlead, revision default\n  warning: the mesh's configuration is not \
+             known here: configmaps is forbidden: User \"a\" cannot\n",
+        ),
+        (
+            MESH,
+            json!({ "metadata": {}, "data": { "mesh": "enablePrometheusMerge: maybe" } }),
+            "injected by Fairlead, revision default\n  warning: the mesh's configuration is not \
+             known here: it is not accepted, and the last that was counts: ",
         ),
     ] {
         let objects = with(enabled(), &format!("{APPS}/deployments/cart"), deployment());

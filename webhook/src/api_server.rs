@@ -10,7 +10,7 @@ use tokio::{
 };
 use tracing::{info, warn};
 
-use crate::settings::NativeSidecar;
+use crate::surroundings::nodes;
 
 /// The API server answers small requests at once or not at all.
 const CALL_DEADLINE: Duration = Duration::from_secs(10);
@@ -49,29 +49,16 @@ pub async fn client() -> Result<Client, ConnectError> {
     Client::try_from(config).map_err(ConnectError::Client)
 }
 
-/// Tells whether proxies are restartable init containers: by the API server's version unless the
-/// settings say so, and again when the cluster may have been upgraded. Runs until it is dropped.
-pub async fn follow_version(
-    client: Client,
-    mode: NativeSidecar,
-    native: watch::Sender<Option<bool>>,
-    gate: Gate,
-) {
+/// Tells the minor version of the API server, and again when the cluster may have been upgraded.
+/// Runs until it is dropped.
+pub async fn follow_version(client: Client, minor: watch::Sender<Option<u32>>, gate: Gate) {
     let mut pauses = Backoff::default();
     loop {
         let pause = match call(client.apiserver_version()).await {
             Ok(version) => {
-                // Vendors write 29+.
-                let digits = version
-                    .minor
-                    .trim_end_matches(|c: char| !c.is_ascii_digit());
-                let known = mode.resolve(digits.parse().unwrap_or(0));
-                if native.send_replace(Some(known)) != Some(known) {
-                    info!(
-                        version = version.git_version,
-                        native_sidecar = known,
-                        "injecting"
-                    );
+                let known = nodes::minor(&version.minor).unwrap_or(0);
+                if minor.send_replace(Some(known)) != Some(known) {
+                    info!(version = version.git_version, "the API server's version");
                 }
                 gate.open();
                 VERSION_CHECK

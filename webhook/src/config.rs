@@ -47,6 +47,9 @@ pub struct Flags {
     /// The Service through which the API server calls.
     #[arg(long, env = "FAIRLEAD_SERVICE", default_value = "fairlead-webhook")]
     pub service: String,
+    /// The name of this process in the Events that it makes; in a pod, the pod's.
+    #[arg(long, env = "HOSTNAME", default_value = "fairlead-webhook")]
+    pub instance: String,
     /// Port of the HTTPS pages: POST /inject, GET /healthz and /readyz.
     #[arg(long, env = "FAIRLEAD_HTTPS_PORT", default_value_t = ports::WEBHOOK.to_string())]
     pub https_port: String,
@@ -70,6 +73,8 @@ pub struct Flags {
 /// What the process does.
 #[derive(Clone, Debug)]
 pub struct Config {
+    /// The name of this process.
+    pub instance: String,
     /// The objects that belong to this installation.
     pub names: Names,
     /// Where the serving certificate comes from.
@@ -166,6 +171,7 @@ impl Config {
         };
         let config = || {
             Some(Self {
+                instance: flags.instance.clone(),
                 names,
                 origin: origin?,
                 settings: settings?,

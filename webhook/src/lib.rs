@@ -15,6 +15,8 @@
 //! - [`config`]: flags and environment of the process
 //! - [`settings`]: the injector's configuration file
 //! - [`server`], [`review`], [`decide`], [`inject`], [`patch`]: the path above
+//! - [`surroundings`]: the mesh's configuration, namespaces and nodes, as they are watched
+//! - [`events`]: Kubernetes Events of what became of the pods
 //! - [`certificate`]: own authority, serving certificate, `caBundle`
 //! - [`api_server`]: the client's address and patience
 //! - [`metrics`]: what is counted
@@ -24,6 +26,9 @@ pub mod api_server;
 pub mod certificate;
 pub mod config;
 pub mod decide;
+pub mod events;
+#[cfg(test)]
+mod fake_api;
 pub mod inject;
 pub mod metrics;
 pub mod patch;
@@ -32,3 +37,4 @@ pub mod review;
 pub mod run;
 pub mod server;
 pub mod settings;
+pub mod surroundings;

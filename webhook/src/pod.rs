@@ -36,6 +36,12 @@ pub(crate) fn list<'a>(pod: &'a Value, field: &str) -> &'a [Value] {
         .map_or(&[], Vec::as_slice)
 }
 
+/// The owner reference of the controller that makes the pod.
+pub(crate) fn controller(pod: &Value) -> Option<&Value> {
+    let mut owners = pod.pointer("/metadata/ownerReferences")?.as_array()?.iter();
+    owners.find(|owner| owner.get("controller") == Some(&Value::Bool(true)))
+}
+
 /// The name of a container, volume or other named element; empty if it has none.
 pub(crate) fn name(element: &Value) -> &str {
     element.get("name").and_then(Value::as_str).unwrap_or("")

@@ -73,6 +73,7 @@ struct Incoming {
 }
 
 #[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct IncomingRequest {
     #[serde(default)]
     uid: String,
@@ -80,6 +81,8 @@ struct IncomingRequest {
     #[serde(default)]
     namespace: Option<String>,
     object: Option<Value>,
+    #[serde(default)]
+    dry_run: Option<bool>,
 }
 
 #[derive(Deserialize)]
@@ -94,6 +97,7 @@ pub struct Request {
     uid: String,
     namespace: String,
     pod: Value,
+    dry_run: bool,
 }
 
 impl Request {
@@ -127,6 +131,7 @@ impl Request {
             namespace: request.namespace.or(of_pod).unwrap_or_default(),
             uid,
             pod,
+            dry_run: request.dry_run.unwrap_or_default(),
         })
     }
 
@@ -140,6 +145,21 @@ impl Request {
     /// The namespace in which the pod is created.
     pub fn namespace(&self) -> &str {
         &self.namespace
+    }
+
+    /// The pod as it was sent.
+    pub(crate) fn pod(&self) -> &Value {
+        &self.pod
+    }
+
+    /// The node that the pod is for, if it says so.
+    pub(crate) fn node(&self) -> Option<&str> {
+        self.pod.pointer("/spec/nodeName")?.as_str()
+    }
+
+    /// Whether the pod is not to be made: then the answer must be all that happens.
+    pub(crate) fn is_dry_run(&self) -> bool {
+        self.dry_run
     }
 
     /// Decides and injects.

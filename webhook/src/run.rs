@@ -5,15 +5,18 @@ use std::{
     net::{Ipv4Addr, Ipv6Addr, SocketAddr},
 };
 
+use fairlead_api::mesh_config::config_map;
 use fairlead_runtime::{
     drain,
     readiness::Readiness,
     server::{BindError, bind, serve},
     signal::Termination,
 };
+use kube::Api;
 use tokio::{
     net::TcpListener,
     sync::watch,
+    task::JoinSet,
     time::{sleep, timeout},
 };
 use tracing::{info, warn};
@@ -22,8 +25,11 @@ use crate::{
     api_server::{self, ConnectError},
     certificate::Keeper,
     config::Config,
+    events::Events,
     metrics::Metrics,
     server::{self, Certificate, Injector},
+    settings::NativeSidecar,
+    surroundings::{Mesh, Namespaces, Nodes, Surroundings, mesh},
 };
 
 /// Why the process cannot start.
@@ -52,15 +58,45 @@ pub async fn run(config: Config) -> Result<(), StartError> {
 
     let readiness = Readiness::default();
     let version = readiness.gate("API server version");
+    let mesh_config = readiness.gate("mesh configuration");
+    let namespaces_listed = readiness.gate("namespaces");
     let trusted = readiness.gate("API server trusts the certificate");
-    let (metrics, registry) = Metrics::new();
+    let (metrics, registry) = Metrics::of_revision(&config.settings.revision);
     let certificate = Certificate::default();
-    let (native, known) = watch::channel(None);
+    let (minor, api_server) = watch::channel(None);
     let (signal, watch) = drain::channel();
 
-    let mode = config.settings.native_sidecar;
-    let follow = api_server::follow_version(client.clone(), mode, native, version);
-    let follow = tokio::spawn(follow);
+    let (events, publish) = Events::new(
+        client.clone(),
+        &config.instance,
+        config.settings.events,
+        &config.settings.revision,
+        metrics.clone(),
+    );
+    let surroundings = Surroundings {
+        mesh: Mesh::default(),
+        namespaces: Namespaces::new(client.clone()),
+        nodes: Nodes::default(),
+        api_server,
+    };
+    let follow_mesh = mesh::Follower {
+        maps: Api::namespaced(client.clone(), &config.names.namespace),
+        name: config_map(&config.settings.revision),
+        mesh: surroundings.mesh.clone(),
+        gate: mesh_config,
+        metrics: metrics.clone(),
+        events: events.clone(),
+    };
+    let mut tasks = JoinSet::new();
+    tasks.spawn(publish);
+    tasks.spawn(follow_mesh.run());
+    tasks.spawn(surroundings.namespaces.clone().follow(namespaces_listed));
+    // Nothing else depends on the nodes.
+    if config.settings.native_sidecar == NativeSidecar::Auto {
+        let gate = readiness.gate("nodes");
+        tasks.spawn(surroundings.nodes.clone().follow(client.clone(), gate));
+    }
+    tasks.spawn(api_server::follow_version(client.clone(), minor, version));
     let keeper = Keeper::new(
         client,
         config.names,
@@ -69,8 +105,8 @@ pub async fn run(config: Config) -> Result<(), StartError> {
         trusted,
         metrics.clone(),
     );
-    let keep = tokio::spawn(keeper.run());
-    let injector = Injector::new(config.settings, known, metrics);
+    tasks.spawn(keeper.run());
+    let injector = Injector::new(config.settings, surroundings, metrics, events);
     let (leaving, asked_to_leave) = watch::channel(false);
     let pages = server::router(injector, readiness.clone(), asked_to_leave);
     tokio::spawn(server::serve(
@@ -99,8 +135,7 @@ pub async fn run(config: Config) -> Result<(), StartError> {
         () = sleep(config.propagation) => {}
         name = termination.received() => info!(signal = name, "ending at once"),
     }
-    keep.abort();
-    follow.abort();
+    tasks.abort_all();
     if timeout(config.drain, signal.drain()).await.is_err() {
         warn!(drain = ?config.drain, "closed connections that did not end in time");
     }

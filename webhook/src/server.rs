@@ -32,10 +32,11 @@ use tracing::{debug, info};
 
 pub use self::tls::{CONNECTIONS, Certificate, serve, tls_config};
 use crate::{
-    inject::Place,
+    events::Events,
     metrics::Metrics,
     review::{self, ReviewError, Verdict},
     settings::Settings,
+    surroundings::Surroundings,
 };
 
 /// The API server's objects are at most 3 MiB, and a review holds up to two; Istio's limit.
@@ -63,23 +64,26 @@ pub struct Injector {
 #[derive(Debug)]
 struct Inner {
     settings: Settings,
-    native: watch::Receiver<Option<bool>>,
+    surroundings: Surroundings,
     metrics: Metrics,
+    events: Events,
     turns: Semaphore,
     large_turns: Semaphore,
 }
 
 impl Injector {
-    /// `native` is unknown until the API server has told its version.
+    /// Nothing is injected until the surroundings are known.
     pub fn new(
         settings: Settings,
-        native: watch::Receiver<Option<bool>>,
+        surroundings: Surroundings,
         metrics: Metrics,
+        events: Events,
     ) -> Self {
         let inner = Inner {
             settings,
-            native,
+            surroundings,
             metrics,
+            events,
             turns: Semaphore::new(TURNS),
             large_turns: Semaphore::new(LARGE_TURNS),
         };
@@ -173,8 +177,9 @@ async fn unknown_plain() -> Response {
 async fn inject(State(injector): State<Injector>, request: Request) -> Response {
     let Inner {
         settings,
-        native,
+        surroundings,
         metrics,
+        events,
         turns,
         large_turns,
     } = &*injector.inner;
@@ -187,11 +192,13 @@ async fn inject(State(injector): State<Injector>, request: Request) -> Response 
         let turn = timeout(TURN_DEADLINE, turns.acquire()).await;
         let _turn = turn.map_err(|_| Rejection::Overloaded(most))?;
         let body = read(body).await?;
-        let native = native.borrow().ok_or(Rejection::Starting)?;
         let started = Instant::now();
         let review = review::Request::parse(&body).map_err(Rejection::Review)?;
-        let answer = review.answer(settings, &Place::named(review.namespace(), native));
+        let known = surroundings.of(&review, settings.native_sidecar).await;
+        let known = known.ok_or(Rejection::Starting)?;
+        let answer = review.answer(settings, &known.place(review.namespace()));
         log(&review, &answer);
+        events.reviewed(&review, &answer);
         let response = review.respond(&answer).map_err(Rejection::Review)?;
         metrics.answered(&answer.verdict, started.elapsed());
         Ok::<_, Rejection>(response)
@@ -199,7 +206,7 @@ async fn inject(State(injector): State<Injector>, request: Request) -> Response 
     match answer.await {
         Ok(json) => ([(header::CONTENT_TYPE, "application/json")], json).into_response(),
         Err(rejection) => {
-            metrics.rejected(rejection.status().as_u16());
+            metrics.rejected(rejection.status().as_u16(), rejection.reason());
             rejection.into_response()
         }
     }
@@ -266,7 +273,7 @@ enum Rejection {
     Broken(String),
     #[error("{0} reviews of this size are at work already; try again")]
     Overloaded(usize),
-    #[error("the API server's version is not known yet; try again")]
+    #[error("the API server has not yet told its version and the mesh's configuration; try again")]
     Starting,
     #[error(transparent)]
     Review(ReviewError),
@@ -281,6 +288,19 @@ impl Rejection {
             Self::Overloaded(_) | Self::Starting => StatusCode::SERVICE_UNAVAILABLE,
             Self::Review(ReviewError::Patch(_)) => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Broken(_) | Self::Review(_) => StatusCode::BAD_REQUEST,
+        }
+    }
+
+    /// The value of the metric's label `reason`.
+    fn reason(&self) -> &'static str {
+        match self {
+            Self::ContentType(_) => "content_type",
+            Self::TooLarge => "too_large",
+            Self::Slow => "slow",
+            Self::Broken(_) => "broken",
+            Self::Overloaded(_) => "overloaded",
+            Self::Starting => "starting",
+            Self::Review(_) => "malformed",
         }
     }
 

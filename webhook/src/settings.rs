@@ -23,6 +23,7 @@ pub use self::{
     container::{ContainerSettings, Readiness},
     template::{GATEWAY, SIDECAR, Template},
 };
+use crate::events;
 
 /// What every injected pod gets unless its annotations say otherwise, and which pods are injected.
 #[derive(Clone, Debug)]
@@ -34,6 +35,8 @@ pub struct Settings {
     pub never_inject: Vec<Selector>,
     /// Pods that are injected unless their own label or annotation forbids it; as above.
     pub always_inject: Vec<Selector>,
+    /// Which pods an Event tells of.
+    pub events: events::Selection,
     /// The revision written into the pod.
     pub revision: String,
     /// Whether the proxy is a restartable init container.

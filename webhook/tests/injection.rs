@@ -13,6 +13,8 @@ mod container;
 mod defaults;
 #[path = "injection/identity.rs"]
 mod identity;
+#[path = "injection/layers.rs"]
+mod layers;
 #[path = "injection/metrics.rs"]
 mod metrics;
 #[path = "injection/overrides.rs"]

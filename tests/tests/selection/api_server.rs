@@ -63,8 +63,9 @@ impl SecondRevision {
         let metrics = kubectl(&format!("get --raw {path}"));
         let count = metrics
             .lines()
-            .find_map(|line| line.strip_prefix("sidecar_injection_requests_total "));
-        count.unwrap().trim().parse().unwrap()
+            .find_map(|line| line.strip_prefix("sidecar_injection_requests_total{"));
+        let (_, count) = count.unwrap().split_once("} ").unwrap();
+        count.trim().parse().unwrap()
     }
 }
 

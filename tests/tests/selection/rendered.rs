@@ -176,7 +176,7 @@ fn every_entry_is_bounded_and_leaves_hopeless_pods_to_the_api_server() {
                 "reinvocationPolicy": reinvocation,
                 "timeoutSeconds": timeout,
                 "matchPolicy": "Equivalent",
-                "sideEffects": "None",
+                "sideEffects": "NoneOnDryRun",
                 "admissionReviewVersions": ["v1"],
             });
             for (field, value) in expected.as_object().unwrap() {

@@ -18,6 +18,11 @@ impl Refusal {
         let lines = texts.iter().flat_map(|text| text.lines());
         lines.map(ToOwned::to_owned).collect()
     }
+
+    /// The kind of its first fault, for the metric's label `reason`.
+    pub(crate) fn kind(&self) -> &'static str {
+        self.0.first().map_or("shape", Fault::kind)
+    }
 }
 
 /// One fault stands in the line, several have a line each, which is how kubectl shows them.
@@ -151,4 +156,19 @@ pub enum Fault {
         /// The annotation.
         key: &'static str,
     },
+}
+
+impl Fault {
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::Shape { .. } => "shape",
+            Self::Annotations(_) | Self::NoStatusPort { .. } => "annotation",
+            Self::Status { .. } => "status_annotation",
+            Self::NameTaken { .. } | Self::VolumeTaken { .. } => "name_taken",
+            Self::ProxyIdentity { .. } | Self::RootGroup | Self::Block { .. } => "proxy_identity",
+            Self::Overrides { .. } | Self::Override { .. } => "override",
+            Self::UnknownTemplate { .. } | Self::TwoTemplates => "template",
+            Self::Probe { .. } => "probe",
+        }
+    }
 }

@@ -24,7 +24,7 @@ impl Workload {
             namespace: namespace.to_owned(),
         };
         let generate_name = pod::metadata(pod, "generateName");
-        let (Some(_), Some(owner)) = (generate_name, controller(pod)) else {
+        let (Some(_), Some(owner)) = (generate_name, pod::controller(pod)) else {
             // The generated name is not known yet when the pod is created, but when it is injected
             // once more: the prefix is the same both times.
             let name = match generate_name {
@@ -75,13 +75,6 @@ impl Workload {
         let plural = kind.to_lowercase();
         format!("kubernetes://apis/{api_version}/namespaces/{namespace}/{plural}s/{name}")
     }
-}
-
-fn controller(pod: &Value) -> Option<&Value> {
-    let owners = pod.pointer("/metadata/ownerReferences")?.as_array()?;
-    owners
-        .iter()
-        .find(|owner| owner.get("controller") == Some(&Value::Bool(true)))
 }
 
 /// The CronJob of a Job that was named after its scheduled time.

@@ -1,5 +1,6 @@
 use std::{net::SocketAddr, sync::Arc};
 
+use fairlead_api::mesh_config::MeshConfig;
 use fairlead_runtime::{drain, readiness::Readiness, server::bind};
 use http_body_util::{Empty, Full, StreamBody, combinators::BoxBody};
 use hyper::{Method, body::Frame};
@@ -20,7 +21,11 @@ use tokio::{
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use super::*;
-use crate::settings::tests::settings;
+use crate::{
+    fake_api::Fake,
+    settings::tests::settings,
+    surroundings::{Mesh, Namespaces, Nodes},
+};
 
 const NAME: &str = "fairlead-webhook.mesh.svc";
 /// Far beyond every deadline of the server.
@@ -32,7 +37,10 @@ struct Server {
     roots: RootCertStore,
     served: Certificate,
     readiness: Readiness,
-    native: watch::Sender<Option<bool>>,
+    mesh: Mesh,
+    api_server: watch::Sender<Option<u32>>,
+    /// What the API server is told.
+    fake: Fake,
     leaving: watch::Sender<bool>,
     signal: drain::Signal,
     serving: JoinHandle<()>,
@@ -51,10 +59,28 @@ impl Server {
         roots.add(der).unwrap();
         let served = Certificate::default();
         served.replace(certified_key);
-        let (native, known) = watch::channel(Some(true));
+        let (api_server, known) = watch::channel(Some(35));
+        let fake = Fake::new();
+        let mesh = Mesh::default();
+        mesh.replace(MeshConfig::default());
+        let surroundings = Surroundings {
+            mesh: mesh.clone(),
+            namespaces: Namespaces::unknown(),
+            nodes: Nodes::default(),
+            api_server: known,
+        };
+        let metrics = Metrics::new().0;
+        let (events, publish) = Events::new(
+            fake.client(),
+            "webhook-0",
+            crate::events::Selection::All,
+            "default",
+            metrics.clone(),
+        );
+        tokio::spawn(publish);
         let (signal, watch) = drain::channel();
         let readiness = Readiness::default();
-        let injector = Injector::new(settings(), known, Metrics::new().0);
+        let injector = Injector::new(settings(), surroundings, metrics, events);
         let (leaving, asked_to_leave) = watch::channel(false);
         let pages = router(injector, readiness.clone(), asked_to_leave);
         let listener = bind("test", SocketAddr::from(([127, 0, 0, 1], 0)))
@@ -65,7 +91,9 @@ impl Server {
             roots,
             served: served.clone(),
             readiness,
-            native,
+            mesh,
+            api_server,
+            fake,
             leaving,
             signal,
             serving: tokio::spawn(serve(
@@ -398,7 +426,7 @@ async fn a_connection_that_breaks_off_disturbs_nobody() {
 #[tokio::test]
 async fn without_the_api_servers_version_nothing_is_guessed() {
     let server = Server::start().await;
-    server.native.send_replace(None);
+    server.api_server.send_replace(None);
     check(
         &server.send(review()).await,
         StatusCode::SERVICE_UNAVAILABLE,
@@ -480,9 +508,43 @@ async fn the_certificate_changes_for_new_connections_alone() {
 }
 
 #[tokio::test]
+async fn the_mesh_configuration_counts_from_the_next_review_on() {
+    let server = Server::start().await;
+    let patch = async || {
+        let (status, body) = server.send(review()).await;
+        assert_eq!(status, StatusCode::OK, "{body}");
+        let review: Value = serde_json::from_str(&body).unwrap();
+        let patch: k8s_openapi::ByteString =
+            serde_json::from_value(review["response"]["patch"].clone()).unwrap();
+        String::from_utf8(patch.0).unwrap()
+    };
+    assert!(!patch().await.contains("15120"));
+    let read = MeshConfig::parse("defaultConfig: {statusPort: 15120}").unwrap();
+    server.mesh.replace(read.value);
+    assert!(patch().await.contains("15120"));
+}
+
+#[tokio::test]
+async fn the_owner_of_a_reviewed_pod_is_told() {
+    let server = Server::start().await;
+    check_injected(&server.send(review()).await);
+    let events = || {
+        server
+            .fake
+            .below("/apis/events.k8s.io/v1/namespaces/shop/events")
+    };
+    let end = Instant::now() + LONG;
+    while events().is_empty() {
+        assert!(Instant::now() < end, "no Event");
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(events()[0]["reason"], "Injected");
+}
+
+#[tokio::test]
 async fn the_plain_pages_show_the_metrics() {
     let (metrics, registry) = Metrics::new();
-    metrics.rejected(413);
+    metrics.rejected(413, "too_large");
     let (signal, watch) = drain::channel();
     let listener = bind("test", SocketAddr::from(([127, 0, 0, 1], 0)))
         .await
@@ -498,11 +560,11 @@ async fn the_plain_pages_show_the_metrics() {
     let (status, body) = text(sender.send_request(asked).await.unwrap()).await;
     assert_eq!(status, StatusCode::OK);
     for line in [
-        "sidecar_injection_requests_total 1",
-        "sidecar_injection_failure_total 1",
-        "sidecar_injection_success_total 0",
-        "fairlead_webhook_rejected_total{code=\"413\"} 1",
-        "sidecar_injection_time_seconds_count 0",
+        "sidecar_injection_requests_total{revision=\"default\"} 1",
+        "sidecar_injection_failure_total{revision=\"default\",reason=\"too_large\"} 1",
+        "sidecar_injection_success_total{revision=\"default\"} 0",
+        "fairlead_webhook_rejected_total{revision=\"default\",code=\"413\"} 1",
+        "sidecar_injection_time_seconds_count{revision=\"default\"} 0",
     ] {
         assert!(body.contains(line), "{line} in {body}");
     }

@@ -11,6 +11,8 @@ use fairlead_api::{
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use crate::events;
+
 use super::{
     Cni, NativeSidecar, Platform, Policy, PullPolicy, Resources, Settings, Traffic,
     container::{self, Readiness, SeccompFile, StartupFile},
@@ -28,6 +30,8 @@ pub(super) struct File {
     never_inject_selector: Vec<SelectorFile>,
     #[serde(default)]
     always_inject_selector: Vec<SelectorFile>,
+    #[serde(default)]
+    events: events::Selection,
     #[serde(default)]
     revision: String,
     #[serde(default)]
@@ -179,6 +183,7 @@ impl File {
             policy: self.policy,
             never_inject,
             always_inject,
+            events: self.events,
             revision: if self.revision.is_empty() {
                 DEFAULT_REVISION.to_owned()
             } else {

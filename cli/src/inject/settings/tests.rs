@@ -1,5 +1,6 @@
 use std::{convert::Infallible, path::Path};
 
+use fairlead_api::mesh_config::MeshConfig;
 use hyper::{Request, Response};
 use kube::client::Body;
 use serde_json::{Value, json};
@@ -76,6 +77,22 @@ fn the_defaults_are_those_of_the_chart() {
         meaning(DEFAULTS),
         expected,
         "change cli/src/inject/defaults.yaml"
+    );
+}
+
+#[test]
+fn the_charts_mesh_is_the_default_one() {
+    let values = yaml(&chart("values.yaml"));
+    let mesh = MeshConfig::parse(&values["meshConfig"].to_string()).unwrap();
+    let default = MeshConfig::default();
+    assert_eq!(mesh.warnings, [""; 0]);
+    assert_eq!(
+        mesh.value.default_config.proxy_config(),
+        default.default_config.proxy_config()
+    );
+    assert_eq!(
+        mesh.value.enable_prometheus_merge,
+        default.enable_prometheus_merge
     );
 }
 

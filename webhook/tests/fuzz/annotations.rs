@@ -3,10 +3,14 @@
 use std::collections::BTreeMap;
 
 use fairlead_api::annotations::table;
-use fairlead_webhook::inject::{Place, inject};
+use fairlead_webhook::{
+    inject::{Injected, Place, inject},
+    patch::additions,
+};
+use json_patch::Patch;
 use serde_json::{Value, json};
 
-use super::{NAMESPACE, check_injected, fuzz, random::Random, settings};
+use super::{NAMESPACE, check_patch, fuzz, random::Random, settings};
 
 /// Values that some annotation accepts.
 const VALUES: &[&str] = &[
@@ -108,7 +112,14 @@ fn every_mutated_annotation_is_taken_or_refused() {
             ..Place::named(NAMESPACE, case.native)
         };
         match inject(&case.pod, &place, &settings) {
-            Ok(injected) => check_injected(&case.pod, &injected.pod, &settings, &place),
+            Ok(Injected { pod, .. }) => {
+                check_patch(&case.pod, &pod);
+                let again = inject(&pod, &place, &settings);
+                let again =
+                    again.unwrap_or_else(|refusal| panic!("refused at the second time: {refusal}"));
+                let Patch(difference) = additions(&pod, &again.pod);
+                assert_eq!(again.pod, pod, "a second injection makes {difference:?}");
+            }
             Err(refusal) => assert!(!refusal.0.is_empty() && !refusal.to_string().is_empty()),
         }
     });

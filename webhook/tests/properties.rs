@@ -8,6 +8,8 @@
 mod defaults;
 #[path = "properties/kept.rs"]
 mod kept;
+#[path = "properties/meshes.rs"]
+mod meshes;
 #[path = "properties/pods.rs"]
 mod pods;
 

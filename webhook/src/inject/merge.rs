@@ -60,7 +60,7 @@ impl Merge {
                 // The API server drops what is empty: it would come back at each injection.
                 None if self.renews && is_empty(value) => {}
                 None => {
-                    base.insert(field.clone(), value.clone());
+                    base.insert(field.clone(), fresh(Some(field), value));
                 }
             }
         }
@@ -117,13 +117,46 @@ impl Merge {
             };
             match base.iter_mut().find(same) {
                 // A volume or variable of another kind is another one: it cannot be both.
-                Some(present) if is_of_other_kind(field, present, element) => {
-                    present.clone_from(element);
+                Some(present) if self.is_of_other_kind(field, present, element) => {
+                    *present = fresh(None, element);
                 }
                 Some(present) => self.value(present, element),
-                None => base.push(element.clone()),
+                None => base.push(fresh(None, element)),
             }
         }
+    }
+
+    /// Whether an element says what it is in another field than the one there.
+    fn is_of_other_kind(self, field: &str, present: &Value, element: &Value) -> bool {
+        let (Some(present), Some(element)) = (present.as_object(), element.as_object()) else {
+            return true;
+        };
+        let adds = |(kind, value): (&String, &Value)| {
+            !(present.contains_key(kind) || self.renews && is_empty(value) && value.is_string())
+        };
+        matches!(field, "env" | "volumes") && element.iter().any(adds)
+    }
+}
+
+/// A copy in which each element of a list with a key is there once: the next time they would be
+/// merged into one.
+fn fresh(field: Option<&str>, value: &Value) -> Value {
+    const LAY: Merge = Merge { renews: false };
+    match value {
+        Value::Object(object) => {
+            let mut copy = Map::new();
+            LAY.object(&mut copy, object);
+            Value::Object(copy)
+        }
+        Value::Array(list) => match field.and_then(key) {
+            Some(key) => {
+                let mut copy = Vec::with_capacity(list.len());
+                LAY.list(field.unwrap_or_default(), key, &mut copy, list);
+                Value::Array(copy)
+            }
+            None => value.clone(),
+        },
+        other => other.clone(),
     }
 }
 
@@ -145,15 +178,6 @@ fn protocol(element: &Value) -> Option<&str> {
             .and_then(Value::as_str)
             .unwrap_or("TCP"),
     )
-}
-
-/// Whether an element says what it is in another field than the one there.
-fn is_of_other_kind(field: &str, present: &Value, element: &Value) -> bool {
-    let (Some(present), Some(element)) = (present.as_object(), element.as_object()) else {
-        return true;
-    };
-    let adds = |(kind, value): (&String, &Value)| !present.contains_key(kind) && value != "";
-    matches!(field, "env" | "volumes") && element.iter().any(adds)
 }
 
 /// Whether a list without key is the wanted one, with what the API server adds to its elements.

@@ -7,7 +7,10 @@
 use std::collections::BTreeMap;
 
 use fairlead_api::{
-    annotations::TEMPLATES,
+    annotations::{
+        TEMPLATES,
+        prometheus::{PATH, PORT, SCHEME, SCRAPE, SCRAPE_TARGETS},
+    },
     names::{
         INIT_CONTAINER, INJECT, OVERRIDES, POD_INFO_VOLUME, PROXY_CONTAINER, STATUS,
         VALIDATION_CONTAINER,
@@ -25,6 +28,9 @@ pub const GATEWAY: &str = "gateway";
 
 /// What the injector itself reads or writes.
 const TAKEN_KEYS: [&str; 4] = [INJECT, TEMPLATES, STATUS, OVERRIDES];
+
+/// What the injector writes anew for Prometheus, from what the pod's author says.
+const REWRITTEN_KEYS: [&str; 4] = [PATH, PORT, SCHEME, SCRAPE];
 
 /// One overlay.
 #[derive(Clone, Debug, PartialEq)]
@@ -194,6 +200,12 @@ fn metadata(metadata: Option<&Value>, wrong: &mut Vec<String>) {
             if TAKEN_KEYS.contains(&key.as_str()) {
                 wrong.push(format!(
                     ".metadata.{field}: {key} decides before any overlay is looked at"
+                ));
+            }
+            if REWRITTEN_KEYS.contains(&key.as_str()) {
+                wrong.push(format!(
+                    ".metadata.{field}: {key} is rewritten by the injector; {SCRAPE_TARGETS} adds \
+                     pages of metrics"
                 ));
             }
             if !value.is_string() {

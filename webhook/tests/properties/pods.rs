@@ -252,7 +252,8 @@ fn volumes() -> impl Strategy<Value = Value> {
     })
 }
 
-fn container(prefix: &'static str, index: usize) -> impl Strategy<Value = Value> {
+/// A container with some of its fields.
+pub(crate) fn container(prefix: &'static str, index: usize) -> impl Strategy<Value = Value> {
     let texts = || vec(any::<String>(), 0..3).prop_map(Value::from);
     let more = fields(vec![
         ("image", Just(json!("registry.example.com/app:1")).boxed()),

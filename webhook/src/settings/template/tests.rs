@@ -62,6 +62,10 @@ fn what_is_no_fragment_is_told_when_it_is_loaded() {
             &["inject.istio.io/templates decides before"],
         ),
         (
+            "metadata: { annotations: { prometheus.io/port: '80' } }",
+            &["prometheus.istio.io/scrape-targets adds"],
+        ),
+        (
             "spec: { contaners: [] }",
             &[".spec.contaners: a pod has no such field"],
         ),

@@ -40,8 +40,12 @@ where
     E: std::error::Error + Send + Sync + 'static,
 {
     let found = settings::load(&options.source, client).await?;
+    for warning in &found.warnings {
+        eprintln!("warning: mesh configuration: {warning}");
+    }
     let mut injector = Injector {
         settings: found.settings,
+        mesh: found.mesh,
         native: found.native,
         namespace: options.namespace.clone().unwrap_or(found.namespace),
         namespaces: BTreeMap::new(),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use fairlead_api::annotations::Faults;
+use fairlead_api::{annotations::Faults, mesh_config::MeshConfig};
 use fairlead_webhook::{
     decide::{Decision, decide},
     inject::{self, Fault, Injected, Place, Refusal},
@@ -15,6 +15,7 @@ use crate::{manifest::Subject, rewrite::Verdict, uninject};
 /// What all pods of a manifest are injected with.
 pub(crate) struct Injector {
     pub(super) settings: Settings,
+    pub(super) mesh: MeshConfig,
     pub(super) native: bool,
     /// Of what names none.
     pub(super) namespace: String,
@@ -68,6 +69,7 @@ impl Injector {
         };
         let owned = Owned::new(subject, uninject::without_record(pod));
         let mut place = Place::named(namespace, self.native);
+        place.mesh = &self.mesh;
         if let Some(annotations) = self.namespaces.get(namespace) {
             place.annotations = annotations;
         }
@@ -199,6 +201,7 @@ mod tests {
     fn injector() -> Injector {
         Injector {
             settings: Settings::parse("image: a").unwrap(),
+            mesh: MeshConfig::default(),
             native: true,
             namespace: "shop".to_owned(),
             namespaces: BTreeMap::new(),

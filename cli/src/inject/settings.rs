@@ -1,15 +1,25 @@
-//! The settings to inject with: those of the installed chart, of a file, or the chart's defaults.
+//! The settings to inject with: those of the installed chart, of files, or the chart's defaults.
+
+mod values;
 
 use std::{fs, time::Duration};
 
 use anyhow::{Context, anyhow, bail};
 use clap::{Args, ValueEnum};
-use fairlead_api::names::DEFAULT_REVISION;
-use fairlead_webhook::settings::{NativeSidecar, Settings};
-use k8s_openapi::api::{
-    admissionregistration::v1::MutatingWebhookConfiguration, core::v1::ConfigMap,
+use fairlead_api::{
+    document::Document,
+    mesh_config::{self, MeshConfig, config_map},
+    names::DEFAULT_REVISION,
 };
-use kube::{Api, Client};
+use fairlead_webhook::{
+    settings::{NativeSidecar, Settings},
+    surroundings::nodes,
+};
+use k8s_openapi::api::{
+    admissionregistration::v1::MutatingWebhookConfiguration,
+    core::v1::{ConfigMap, Node},
+};
+use kube::{Api, Client, api::ListParams};
 use tokio::time::timeout;
 
 use crate::connect::said;
@@ -32,8 +42,21 @@ pub(crate) struct Source {
     ///
     /// It is the webhook's own: `kubectl -n fairlead-system get configmap fairlead-webhook -o
     /// jsonpath='{.data.config\.yaml}'`.
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["defaults", "mesh_namespace"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["defaults", "values", "mesh_namespace"])]
     inject_config: Option<String>,
+    /// Take the settings that the chart makes of these values, and ask no cluster.
+    ///
+    /// A file as `helm install --values` takes it. Of its keys those count that say what is injected:
+    /// injection, proxy, image.proxy, imagePullPolicy, meshConfig, cni, platform, network, revision,
+    /// clusterDomain, clusterId and meshId.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["defaults", "mesh_namespace"])]
+    values: Option<String>,
+    /// Take the mesh's configuration from this file.
+    ///
+    /// `kubectl -n fairlead-system get configmap istio -o jsonpath='{.data.mesh}'`. Default: the
+    /// cluster's or that of the values; with neither, the chart's default.
+    #[arg(long, value_name = "FILE")]
+    mesh_config: Option<String>,
     /// Take the chart's default settings, and ask no cluster.
     #[arg(long, conflicts_with = "mesh_namespace")]
     defaults: bool,
@@ -45,7 +68,8 @@ pub(crate) struct Source {
     mesh_namespace: Option<String>,
     /// Whether the proxy is a restartable init container; default: as the settings say.
     ///
-    /// auto: where the cluster is 1.29 or newer. Without a cluster, it is taken to be.
+    /// auto: where each node is 1.29 or newer, or the API server if nodes may not be listed. Without
+    /// a cluster, they are taken to be.
     #[arg(long, value_enum)]
     native: Option<Native>,
 }
@@ -61,6 +85,9 @@ enum Native {
 #[derive(Debug)]
 pub(super) struct Found {
     pub(super) settings: Settings,
+    pub(super) mesh: MeshConfig,
+    /// What has no effect in the mesh's configuration.
+    pub(super) warnings: Vec<String>,
     pub(super) native: bool,
     /// Of objects that name none.
     pub(super) namespace: String,
@@ -77,19 +104,32 @@ pub(super) async fn load<E>(
 where
     E: std::error::Error + Send + Sync + 'static,
 {
-    let (mut settings, minor, namespace) = if let Some(path) = &source.inject_config {
-        (from_file(path)?, NEWEST, None)
+    let (mut settings, mut mesh, minor, namespace) = if let Some(path) = &source.inject_config {
+        (from_file(path)?, None, NEWEST, None)
+    } else if let Some(path) = &source.values {
+        let (settings, mesh) = values::read(&read(path)?).with_context(|| path.clone())?;
+        (settings, mesh, NEWEST, None)
     } else if source.defaults {
-        (defaults()?, NEWEST, None)
+        (defaults()?, None, NEWEST, None)
     } else {
         let client = client().await.context(
-            "the settings are the cluster's; --inject-config FILE or --defaults does without",
+            "the settings are the cluster's; --inject-config FILE, --values FILE or --defaults does \
+             without",
         )?;
         let asked = timeout(DEADLINE, from_cluster(&client, source)).await;
-        let (settings, minor) =
+        let (settings, mesh, minor) =
             asked.map_err(|_| anyhow!("no answer of the cluster within {DEADLINE:?}"))??;
-        (settings, minor, Some(client.default_namespace().to_owned()))
+        let namespace = client.default_namespace().to_owned();
+        (settings, mesh, minor, Some(namespace))
     };
+    if let Some(path) = &source.mesh_config {
+        let read = MeshConfig::parse(&read(path)?);
+        mesh = Some(read.with_context(|| format!("{path} is not a mesh's configuration"))?);
+    }
+    let Document {
+        value: mesh,
+        warnings,
+    } = mesh.unwrap_or_default();
     if let Some(revision) = &source.revision {
         if source.defaults {
             settings.revision.clone_from(revision);
@@ -108,6 +148,8 @@ where
         native: mode.resolve(minor),
         namespace: namespace.unwrap_or_else(|| "default".to_owned()),
         settings,
+        mesh,
+        warnings,
     })
 }
 
@@ -119,13 +161,20 @@ pub(crate) fn defaults() -> anyhow::Result<Settings> {
     Settings::parse(DEFAULTS).context("the chart's defaults")
 }
 
-fn from_file(path: &str) -> anyhow::Result<Settings> {
-    let text = fs::read_to_string(path).with_context(|| format!("read {path}"))?;
-    Settings::parse(&text).with_context(|| format!("{path} is not the webhook's configuration"))
+fn read(path: &str) -> anyhow::Result<String> {
+    fs::read_to_string(path).with_context(|| format!("read {path}"))
 }
 
-/// The settings, and the minor version of the API server.
-async fn from_cluster(client: &Client, source: &Source) -> anyhow::Result<(Settings, u32)> {
+fn from_file(path: &str) -> anyhow::Result<Settings> {
+    Settings::parse(&read(path)?)
+        .with_context(|| format!("{path} is not the webhook's configuration"))
+}
+
+/// The settings, the mesh's configuration if there is one, and the cluster's minor version.
+async fn from_cluster(
+    client: &Client,
+    source: &Source,
+) -> anyhow::Result<(Settings, Option<Document<MeshConfig>>, u32)> {
     let suffix = match source.revision.as_deref() {
         None | Some("" | DEFAULT_REVISION) => String::new(),
         Some(revision) => format!("-{revision}"),
@@ -134,11 +183,36 @@ async fn from_cluster(client: &Client, source: &Source) -> anyhow::Result<(Setti
         Some(namespace) => (namespace.clone(), format!("{CONFIG_MAP}{suffix}")),
         None => installed(client, &format!("{CONFIGURATION}{suffix}")).await?,
     };
-    of_webhook(client, &namespace, &name).await
+    let (settings, minor) = of_webhook(client, &namespace, &name).await?;
+    let mesh = match &source.mesh_config {
+        Some(_) => None,
+        None => of_mesh(client, &namespace, &settings.revision).await?,
+    };
+    Ok((settings, mesh, minor))
+}
+
+/// The mesh's configuration of a revision. What the webhook does not accept is not taken here
+/// either: what it took last is not known.
+async fn of_mesh(
+    client: &Client,
+    namespace: &str,
+    revision: &str,
+) -> anyhow::Result<Option<Document<MeshConfig>>> {
+    let name = config_map(revision);
+    let place = format!("ConfigMap {name} in namespace {namespace}");
+    let maps = Api::<ConfigMap>::namespaced(client.clone(), namespace);
+    let map = maps.get_opt(&name).await.map_err(said);
+    let map = map.with_context(|| place.clone())?;
+    let Some(text) = map.and_then(|map| map.data?.remove(mesh_config::KEY)) else {
+        return Ok(None);
+    };
+    let mesh = MeshConfig::parse(&text);
+    let mesh = mesh.with_context(|| format!("{place}; --mesh-config FILE does without"))?;
+    Ok(Some(mesh))
 }
 
 /// The settings of one webhook, whose ConfigMap is called as its Service, and the minor version of
-/// the API server.
+/// the oldest node, or of the API server.
 ///
 /// # Errors
 /// They are not there, or not accepted.
@@ -162,11 +236,21 @@ pub(crate) async fn of_webhook(
     })?;
     let version = client.apiserver_version().await.map_err(said);
     let version = version.context("ask the API server for its version")?;
-    // Vendors write 29+.
-    let minor = version
-        .minor
-        .trim_end_matches(|sign: char| !sign.is_ascii_digit());
-    Ok((settings, minor.parse().unwrap_or(0)))
+    let oldest = oldest_node(client).await;
+    let minor = oldest.or_else(|| nodes::minor(&version.minor));
+    Ok((settings, minor.unwrap_or(0)))
+}
+
+/// The minor version of the oldest node. Not everybody may list nodes.
+async fn oldest_node(client: &Client) -> Option<u32> {
+    let nodes = Api::<Node>::all(client.clone());
+    let nodes = nodes.list(&ListParams::default()).await.ok()?;
+    let version = |node: &Node| {
+        let info = node.status.as_ref()?.node_info.as_ref()?;
+        nodes::minor(&info.kubelet_version)
+    };
+    // None is the least: one of unknown version makes all unknown.
+    nodes.items.iter().map(version).min()?
 }
 
 /// Namespace and name of the webhook's objects, by the configuration that points to its Service.

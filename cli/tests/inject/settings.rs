@@ -125,7 +125,66 @@ fn without_a_cluster_another_way_is_named() {
     let output = fairlead(&["inject", "-f", "-"], DEPLOYMENT.as_bytes());
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1));
-    for part in ["--inject-config FILE or --defaults", "kubeconfig"] {
+    for part in [
+        "--inject-config FILE, --values FILE or --defaults",
+        "kubeconfig",
+    ] {
         assert!(said.contains(part), "{part} in {said}");
     }
+}
+
+fn environment(template: &Value, container: &str, name: &str) -> Option<String> {
+    let containers = template["spec"]["initContainers"].as_array()?;
+    let found = containers.iter().find(|one| one["name"] == container)?;
+    let mut variables = found["env"].as_array()?.iter();
+    let variable = variables.find(|variable| variable["name"] == name)?;
+    Some(variable["value"].as_str()?.to_owned())
+}
+
+#[test]
+fn values_and_the_meshs_configuration_are_taken_from_files() {
+    let values = file(
+        "values.yaml",
+        "{proxy: {logLevel: debug}, meshConfig: {defaultConfig: {proxyMetadata: {A: values}}}}",
+    );
+    let mesh = file("mesh.yaml", "defaultConfig: {proxyMetadata: {A: mesh}}");
+    let (values, mesh) = (values.to_str().unwrap(), mesh.to_str().unwrap());
+    let inject = |arguments: &[&str]| {
+        let all = [&["inject", "--filename", "-"], arguments].concat();
+        template(&through(&all, DEPLOYMENT))
+    };
+    for (arguments, level, variable) in [
+        (&["--values", values][..], "debug", Some("values")),
+        (
+            &["--values", values, "--mesh-config", mesh],
+            "debug",
+            Some("mesh"),
+        ),
+        (&["--defaults", "--mesh-config", mesh], "info", Some("mesh")),
+        (&["--defaults"], "info", None),
+    ] {
+        let template = inject(arguments);
+        let found = environment(&template, "istio-proxy", "A");
+        assert_eq!(found.as_deref(), variable, "{arguments:?}");
+        let proxy = &template["spec"]["initContainers"][1]["args"];
+        assert!(proxy.as_array().unwrap().contains(&json!(level)), "{proxy}");
+    }
+}
+
+#[test]
+fn a_mesh_configuration_that_is_not_accepted_is_told() {
+    let mesh = file("wrong-mesh.yaml", "defaultConfig: {concurrency: x}");
+    let arguments = [
+        "inject",
+        "--defaults",
+        "-f",
+        "-",
+        "--mesh-config",
+        mesh.to_str().unwrap(),
+    ];
+    let output = fairlead(&arguments, DEPLOYMENT.as_bytes());
+    assert!(!output.status.success());
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(error.contains("wrong-mesh.yaml"), "{error}");
+    assert!(error.contains("defaultConfig.concurrency is"), "{error}");
 }

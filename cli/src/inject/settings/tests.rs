@@ -248,3 +248,60 @@ async fn a_missing_or_odd_installation_is_told() {
         }
     }
 }
+
+fn mesh_of(found: &Found) -> Option<u16> {
+    found.mesh.default_config.concurrency
+}
+
+#[tokio::test]
+async fn the_mesh_is_that_of_the_installations_revision() {
+    let with_mesh = |text: &str| {
+        let config = "{image: a, revision: canary}";
+        let mut objects = installation("mesh", "-canary", config);
+        let path = "/api/v1/namespaces/mesh/configmaps/istio-canary".to_owned();
+        objects.push((path, json!({ "metadata": {}, "data": { "mesh": text } })));
+        objects
+    };
+    let arguments = ["--revision", "canary"];
+    let objects = with_mesh("{defaultConfig: {concurrency: 3}, trustDomain: a}");
+    let found = with_cluster(&arguments, objects).await.unwrap();
+    assert_eq!(mesh_of(&found), Some(3));
+    assert_eq!(found.warnings, ["trustDomain has no effect in this mesh"]);
+
+    let none = installation("mesh", "-canary", "{image: a, revision: canary}");
+    let found = with_cluster(&arguments, none).await.unwrap();
+    assert_eq!(mesh_of(&found), None);
+
+    let wrong = with_mesh("{defaultConfig: {concurrency: x}}");
+    let error = format!("{:#}", with_cluster(&arguments, wrong).await.unwrap_err());
+    for part in ["ConfigMap istio-canary", "--mesh-config", "concurrency is"] {
+        assert!(error.contains(part), "{part} in {error}");
+    }
+}
+
+#[tokio::test]
+async fn the_oldest_node_decides_where_nodes_may_be_listed() {
+    let node = |version: &str| {
+        let info = json!({
+            "kubeletVersion": version, "architecture": "", "bootID": "", "containerRuntimeVersion": "",
+            "kernelVersion": "", "kubeProxyVersion": "", "machineID": "", "operatingSystem": "",
+            "osImage": "", "systemUUID": "",
+        });
+        json!({ "metadata": { "name": version }, "status": { "nodeInfo": info } })
+    };
+    for (versions, native) in [
+        (&["v1.33.0", "v1.29.1"][..], true),
+        (&["v1.33.0", "v1.28.9"], false),
+        (&[], false),
+    ] {
+        let mut objects = installation("mesh", "", "image: a");
+        let items: Vec<Value> = versions.iter().map(|version| node(version)).collect();
+        let list = json!({ "metadata": {}, "items": items });
+        objects.push(("/api/v1/nodes".to_owned(), list));
+        let found = with_cluster(&[], objects).await.unwrap();
+        assert_eq!(
+            found.native, native,
+            "{versions:?}, and the API server is 1.28"
+        );
+    }
+}

@@ -136,10 +136,17 @@ fn arguments(plan: &Plan<'_>) -> Vec<String> {
         ("-b", redirect.include_inbound_ports.to_string()),
         ("-d", join(&uncaptured)),
     ]);
-    if *redirect.include_outbound_ports != Selection::Only(Vec::new()) {
-        arguments.push(("-q", redirect.include_outbound_ports.to_string()));
-    }
+    let included = match redirect.include_outbound_ports {
+        // The flag knows no word for them.
+        Selection::All => Ports {
+            first: 1,
+            last: u16::MAX,
+        }
+        .to_string(),
+        Selection::Only(ports) => join(ports),
+    };
     for (flag, list) in [
+        ("-q", included),
         ("-o", join(redirect.exclude_outbound_ports)),
         ("-c", join(redirect.exclude_interfaces)),
         ("-k", join(redirect.reroute_virtual_interfaces)),

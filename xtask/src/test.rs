@@ -40,8 +40,9 @@ const KIT: &str = "lib";
 const NAMESPACE_TESTS: [&str; 3] = [KIT, "redirect", "proxy"];
 
 /// One after the other: `webhook_outage` disturbs what `cluster` tests, and `chart` removes it.
-const CLUSTER_TESTS: [&str; 6] = [
+const CLUSTER_TESTS: [&str; 7] = [
     "cluster",
+    "mesh_config",
     "interception",
     "selection",
     "webhook_outage",

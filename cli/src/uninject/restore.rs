@@ -7,13 +7,15 @@
 
 mod originals;
 
-use std::{collections::BTreeMap, sync::LazyLock};
+use std::{borrow::Cow, collections::BTreeMap, sync::LazyLock};
 
 use fairlead_api::{
-    annotations::prometheus,
+    annotations::{
+        INCLUDE_INBOUND_PORTS, INCLUDE_OUTBOUND_IP_RANGES, INTERCEPTION_MODE, prometheus,
+    },
     names::{
         CANONICAL_NAME_LABEL, CANONICAL_REVISION_LABEL, DEFAULT_CONTAINER, DEFAULT_LOGS_CONTAINER,
-        OVERRIDES, REVISION, STATUS,
+        NETWORK_LABEL, OVERRIDES, REVISION, STATUS, VALIDATION_CONTAINER,
     },
 };
 use fairlead_webhook::{
@@ -21,15 +23,31 @@ use fairlead_webhook::{
     settings::Settings,
 };
 use json_patch::Patch;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 /// What `uninject` does after it has taken out what was injected, as a JSON Patch.
 const RECORD: &str = "fairlead.io/uninject";
 
 /// Labels and annotations that an injected pod has, perhaps of its own.
 const METADATA: [(&str, &[&str]); 2] = [
-    ("labels", &[CANONICAL_NAME_LABEL, CANONICAL_REVISION_LABEL]),
-    ("annotations", &[DEFAULT_CONTAINER, DEFAULT_LOGS_CONTAINER]),
+    (
+        "labels",
+        &[
+            CANONICAL_NAME_LABEL,
+            CANONICAL_REVISION_LABEL,
+            NETWORK_LABEL,
+        ],
+    ),
+    (
+        "annotations",
+        &[
+            DEFAULT_CONTAINER,
+            DEFAULT_LOGS_CONTAINER,
+            INTERCEPTION_MODE,
+            INCLUDE_INBOUND_PORTS,
+            INCLUDE_OUTBOUND_IP_RANGES,
+        ],
+    ),
 ];
 /// Annotations that a pod without metrics has only because it was injected.
 const METRICS: (&str, &[&str]) = (
@@ -37,7 +55,7 @@ const METRICS: (&str, &[&str]) = (
     &[prometheus::PATH, prometheus::PORT, prometheus::SCRAPE],
 );
 
-/// Labels and annotations are the same with all settings but the revision.
+/// Most settings have no part in labels and annotations.
 static ANY: LazyLock<Option<Settings>> = LazyLock::new(|| Settings::parse("image: any").ok());
 
 /// Why a pod cannot be brought back.
@@ -105,6 +123,7 @@ fn stripped(pod: &Value) -> Result<Option<Value>, RestoreError> {
     let status: BTreeMap<String, Value> =
         serde_json::from_str(text).map_err(|error| RestoreError::Status(error.to_string()))?;
 
+    let settings = settings(pod, &status);
     let mut stripped = pod.clone();
     let has_metrics = originals::bring_back(&mut stripped);
     let metadata = METADATA
@@ -130,8 +149,9 @@ fn stripped(pod: &Value) -> Result<Option<Value>, RestoreError> {
         remove_keys(&mut bare, field, keys);
     }
     // Those with which it would be injected now are not the pod's own, and the others are.
-    let again = ANY.as_ref();
-    let again = again.and_then(|settings| inject(&bare, &Place::named("", true), settings).ok());
+    let again = settings
+        .as_deref()
+        .and_then(|settings| inject(&bare, &Place::named("", true), settings).ok());
     for (field, keys) in metadata {
         for key in keys {
             let path = format!("/metadata/{field}");
@@ -145,6 +165,18 @@ fn stripped(pod: &Value) -> Result<Option<Value>, RestoreError> {
         }
     }
     Ok(Some(stripped))
+}
+
+/// Of the settings that the pod was injected with, those that show in labels and annotations.
+fn settings(pod: &Value, status: &BTreeMap<String, Value>) -> Option<Cow<'static, Settings>> {
+    let network = originals::network(pod).unwrap_or_default();
+    let initial = status.get("initContainers").and_then(Value::as_array);
+    let is_validated = initial.is_some_and(|names| names.iter().any(|n| n == VALIDATION_CONTAINER));
+    if network.is_empty() && !is_validated {
+        return ANY.as_ref().map(Cow::Borrowed);
+    }
+    let text = json!({ "image": "any", "network": network, "cni": { "enabled": is_validated } });
+    Settings::parse(&text.to_string()).ok().map(Cow::Owned)
 }
 
 /// Whether the value of a label comes from the name of the workload, which the pod alone does not

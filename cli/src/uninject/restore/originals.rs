@@ -26,6 +26,11 @@ pub(super) fn bring_back(pod: &mut Value) -> bool {
     matches!(metrics, Some(Ok(metrics)) if bring_metrics_back(pod, &metrics))
 }
 
+/// The network that the proxy was told to be in.
+pub(super) fn network(pod: &Value) -> Option<&str> {
+    variable(pod, &format!("{}NETWORK", env::META_PREFIX))
+}
+
 /// Puts the author's own containers back, last in their lists.
 pub(super) fn bring_overrides_back(pod: &mut Value) {
     let overrides = annotation(pod, OVERRIDES).map(serde_json::from_str::<Value>);

@@ -31,6 +31,11 @@ fn an_ordinary_pod_takes_no_note() {
     let mut labelled = pod();
     labelled["metadata"]["labels"] = json!({ "app": "cart", "version": "v2" });
     check(&labelled, "{image: a, imagePullSecrets: [mesh]}", false);
+    check(
+        &labelled,
+        "{image: a, network: net-1, cni: {enabled: true}}",
+        false,
+    );
 }
 
 #[test]

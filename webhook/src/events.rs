@@ -24,7 +24,7 @@ use tokio::{
 use self::{
     message::{Message, Reason},
     publish::Publisher,
-    recent::{Recent, Turn},
+    recent::{Answer, Recent, Turn},
 };
 use crate::{metrics::Metrics, review};
 
@@ -122,14 +122,16 @@ impl Events {
 
     fn tell(&self, message: Message) {
         let inner = &*self.inner;
-        let turn = {
+        let answer = {
             let mut recent = inner.recent.lock().unwrap_or_else(PoisonError::into_inner);
             recent.turn(&message, Instant::now())
         };
-        let Some(turn) = turn else {
-            return;
+        let dropped = match answer {
+            Answer::Tell(turn) => inner.queue.try_send(Told { message, turn }).is_err(),
+            Answer::Known => false,
+            Answer::NoRoom => true,
         };
-        if inner.queue.try_send(Told { message, turn }).is_err() {
+        if dropped {
             inner.metrics.event("dropped");
         }
     }

@@ -94,7 +94,7 @@ pub enum Policy {
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
 #[serde(rename_all = "lowercase")]
 pub enum NativeSidecar {
-    /// Where the API server knows them.
+    /// Where the pod's node, or the oldest of all, has them by default.
     #[default]
     Auto,
     /// Always.
@@ -104,11 +104,12 @@ pub enum NativeSidecar {
 }
 
 impl NativeSidecar {
-    /// The mode of an API server with this minor version of Kubernetes 1.
-    pub fn resolve(self, api_server_minor: u32) -> bool {
+    /// The mode on a node with this minor version of Kubernetes 1.
+    pub fn resolve(self, minor: u32) -> bool {
         match self {
-            // Restartable init containers are on by default from 1.29.
-            Self::Auto => api_server_minor >= 29,
+            // Restartable init containers are on by default from 1.29. Istio waits for 1.33, where
+            // they are stable: what it waits for has changed nothing for a proxy.
+            Self::Auto => minor >= 29,
             Self::True => true,
             Self::False => false,
         }
@@ -301,7 +302,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn native_sidecars_follow_the_api_server_unless_told() {
+    fn native_sidecars_follow_the_version_unless_told() {
         for (mode, minor, native) in [
             (NativeSidecar::Auto, 28, false),
             (NativeSidecar::Auto, 29, true),

@@ -93,7 +93,11 @@ pub(super) fn of(review: &Request, answer: &Answer, revision: &str) -> Vec<Messa
             let note = format!("no sidecar was injected: {why}");
             (Reason::InjectionSkipped, note)
         }
-        Verdict::Refused(refusal) => (Reason::InjectionRefused, refusal.to_string()),
+        Verdict::Refused(refusal) => {
+            // In one line, which is what tables of Events have room for.
+            let note = format!("the pod was refused: {}", refusal.lines().join("; "));
+            (Reason::InjectionRefused, note)
+        }
     };
     let mut messages = vec![Message::new(
         regarding(),

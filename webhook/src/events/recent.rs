@@ -32,6 +32,17 @@ struct Entry {
     last: Instant,
 }
 
+/// Whether something is told.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) enum Answer {
+    /// Now.
+    Tell(Turn),
+    /// It was told a moment ago.
+    Known,
+    /// It would be, but too much was told lately.
+    NoRoom,
+}
+
 /// Leave to tell something.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) struct Turn {
@@ -51,13 +62,13 @@ impl Recent {
     }
 
     /// Whether a message is to be told now: it is new, or was told some time ago.
-    pub(super) fn turn(&mut self, message: &Message, now: Instant) -> Option<Turn> {
+    pub(super) fn turn(&mut self, message: &Message, now: Instant) -> Answer {
         let key = self.key(message);
         if self.told.len() >= ROOM && !self.told.contains_key(&key) {
             self.told
                 .retain(|_, entry| now.duration_since(entry.last) < WINDOW);
             if self.told.len() >= ROOM {
-                return None;
+                return Answer::NoRoom;
             }
         }
         let new = Entry {
@@ -72,11 +83,11 @@ impl Recent {
         }
         entry.count = entry.count.saturating_add(1);
         if entry.count > 1 && now.duration_since(entry.last) < WINDOW {
-            return None;
+            return Answer::Known;
         }
         entry.last = now;
         let owner = message.regarding.name.as_deref().unwrap_or_default();
-        Some(Turn {
+        Answer::Tell(Turn {
             name: format!("{}.{key:016x}", stem(owner)),
             count: entry.count,
         })

@@ -79,7 +79,13 @@ fn a_refusal_is_told_with_every_fault() {
         (kind.as_deref(), *reason),
         (Some("ReplicaSet"), "InjectionRefused")
     );
-    for part in ["'loud'", "concurrency is \"x\""] {
+    assert!(!note.contains('\n'), "{note}");
+    for part in [
+        "the pod was refused: ",
+        "'loud'",
+        "; ",
+        "concurrency is \"x\"",
+    ] {
         assert!(note.contains(part), "{part} in {note}");
     }
 }

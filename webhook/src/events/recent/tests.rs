@@ -3,6 +3,13 @@ use k8s_openapi::api::core::v1::ObjectReference;
 use super::*;
 use crate::events::message::Reason;
 
+fn tell(recent: &mut Recent, message: &Message, now: Instant) -> Option<Turn> {
+    match recent.turn(message, now) {
+        Answer::Tell(turn) => Some(turn),
+        Answer::Known | Answer::NoRoom => None,
+    }
+}
+
 fn message(name: &str, note: &str) -> Message {
     let regarding = ObjectReference {
         name: Some(name.to_owned()),
@@ -16,16 +23,16 @@ fn what_is_told_again_is_counted_and_told_after_a_while() {
     let mut recent = Recent::new("webhook-0");
     let start = Instant::now();
     let cart = message("cart-5d", "injected");
-    let first = recent.turn(&cart, start).unwrap();
+    let first = tell(&mut recent, &cart, start).unwrap();
     assert_eq!(first.count, 1);
     assert!(first.name.starts_with("cart-5d."), "{}", first.name);
     for _ in 0..9 {
-        assert_eq!(recent.turn(&cart, start), None);
+        assert_eq!(recent.turn(&cart, start), Answer::Known);
     }
-    let again = recent.turn(&cart, start + WINDOW).unwrap();
+    let again = tell(&mut recent, &cart, start + WINDOW).unwrap();
     assert_eq!((again.count, &again.name), (11, &first.name));
     // The first Event is gone by now.
-    let anew = recent.turn(&cart, start + FORGOTTEN).unwrap();
+    let anew = tell(&mut recent, &cart, start + FORGOTTEN).unwrap();
     assert_eq!(anew.count, 1);
 }
 
@@ -35,11 +42,11 @@ fn other_objects_other_words_and_other_processes_have_events_of_their_own() {
     let mut recent = Recent::new("webhook-0");
     let mut names: Vec<_> = [("a", "x"), ("b", "x"), ("a", "y")]
         .into_iter()
-        .filter_map(|(name, note)| recent.turn(&message(name, note), start))
+        .filter_map(|(name, note)| tell(&mut recent, &message(name, note), start))
         .map(|turn| turn.name)
         .collect();
     let mut other = Recent::new("webhook-1");
-    names.extend(other.turn(&message("a", "x"), start).map(|turn| turn.name));
+    names.extend(tell(&mut other, &message("a", "x"), start).map(|turn| turn.name));
     names.sort();
     names.dedup();
     assert_eq!(names.len(), 4);
@@ -49,10 +56,12 @@ fn other_objects_other_words_and_other_processes_have_events_of_their_own() {
 fn a_flood_takes_no_more_room_than_there_is() {
     let mut recent = Recent::new("webhook-0");
     let start = Instant::now();
-    let turns = (0..2 * ROOM).filter_map(|n| recent.turn(&message(&n.to_string(), "x"), start));
+    let turns =
+        (0..2 * ROOM).filter_map(|n| tell(&mut recent, &message(&n.to_string(), "x"), start));
     assert_eq!(turns.count(), ROOM);
     assert_eq!(recent.told.len(), ROOM);
-    let later = recent.turn(&message("later", "x"), start + WINDOW);
+    assert_eq!(recent.turn(&message("later", "x"), start), Answer::NoRoom);
+    let later = tell(&mut recent, &message("later", "x"), start + WINDOW);
     assert!(later.is_some());
     assert_eq!(recent.told.len(), 1);
 }
@@ -62,7 +71,7 @@ fn names_are_those_of_kubernetes() {
     let mut recent = Recent::new("webhook-0");
     let long = format!("{}.b", "a".repeat(234));
     for name in [long.as_str(), "é", ""] {
-        let turn = recent.turn(&message(name, "x"), Instant::now()).unwrap();
+        let turn = tell(&mut recent, &message(name, "x"), Instant::now()).unwrap();
         assert!(turn.name.len() <= 253, "{}", turn.name);
         assert!(!turn.name.contains(".."), "{}", turn.name);
     }

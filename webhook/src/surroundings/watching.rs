@@ -29,7 +29,8 @@ pub(super) trait Sink<K> {
 }
 
 /// Follows until it is dropped. The gate opens when all objects are known, or when they cannot be
-/// had: then what depends on them falls back to something, and the gate's note says why.
+/// had: then what depends on them falls back to something, and the gate's note says why. What was
+/// known once goes on counting.
 pub(super) async fn follow<K>(
     api: Api<K>,
     page_size: u32,
@@ -42,9 +43,11 @@ pub(super) async fn follow<K>(
     let config = watcher::Config::default().page_size(page_size);
     let mut events: BoxStream<'_, _> = watcher(api, config).backoff(Backoff::default()).boxed();
     let mut complaint = None;
+    let mut listed = false;
     while let Some(event) = events.next().await {
         match event {
             Ok(event) => {
+                complaint = None;
                 let done = matches!(event, Event::InitDone);
                 match event {
                     Event::Init => sink.restart(),
@@ -53,7 +56,7 @@ pub(super) async fn follow<K>(
                     Event::InitDone => sink.complete(),
                 }
                 if done {
-                    complaint = None;
+                    listed = true;
                     gate.set_note(None);
                     gate.open();
                 }
@@ -62,7 +65,9 @@ pub(super) async fn follow<K>(
                 let text = format!("watch {what}: {}", words(&error));
                 if complaint.as_ref() != Some(&text) {
                     warn!("{text}");
-                    gate.set_note(Some(text.clone()));
+                    if !listed {
+                        gate.set_note(Some(text.clone()));
+                    }
                     complaint = Some(text);
                 }
                 gate.open();

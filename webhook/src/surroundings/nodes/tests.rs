@@ -66,6 +66,19 @@ async fn a_cluster_that_does_not_show_its_nodes_does_not_keep_the_process_unread
     let line = &readiness.lines()[0].1;
     assert!(line.contains("watch nodes: "), "{line}");
     assert_eq!(nodes.minor(None), None);
+
+    fake.put(&path("one"), Some(node("one", "v1.33.0")));
+    fake.set_mood(Mood::Well);
+    until("the list", || nodes.minor(None) == Some(33)).await;
+    assert_eq!(readiness.lines()[0].1, "[+] nodes");
+    fake.set_mood(Mood::Down);
+    sleep(Duration::from_secs(600)).await;
+    assert_eq!(
+        nodes.minor(None),
+        Some(33),
+        "what was known goes on counting"
+    );
+    assert_eq!(readiness.lines()[0].1, "[+] nodes");
     task.abort();
 }
 

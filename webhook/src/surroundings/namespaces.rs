@@ -15,7 +15,7 @@ use tracing::debug;
 use super::watching::{self, Sink};
 
 /// Metadata of a namespace with everything that tools write into it is a few KiB.
-const PAGE: u32 = 100;
+const PAGE: u32 = 50;
 /// How long a review waits for a namespace that the watch has not told of yet.
 const LOOK: Duration = Duration::from_millis(200);
 /// How long none waits again after one has waited in vain.

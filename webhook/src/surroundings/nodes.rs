@@ -15,7 +15,7 @@ use serde::Deserialize;
 use super::watching::{self, Sink};
 
 /// A node is tens of KiB of JSON, most of it the names of images.
-const PAGE: u32 = 20;
+const PAGE: u32 = 8;
 
 /// The minor version of each node.
 #[derive(Clone, Debug, Default)]

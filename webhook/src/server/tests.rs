@@ -252,6 +252,13 @@ async fn wrong_requests_are_told_what_is_wrong() {
         StatusCode::BAD_REQUEST,
         "AdmissionReview",
     );
+    let old = json!({ "apiVersion": "admission.k8s.io/v1beta1", "kind": "AdmissionReview" });
+    let old = request(Method::POST, "/inject", full(old.to_string()));
+    check(
+        &server.send(old).await,
+        StatusCode::BAD_REQUEST,
+        "\"admission.k8s.io/v1beta1\"; an \"AdmissionReview\" of \"admission.k8s.io/v1\" is expected",
+    );
     check(
         &server.get("/unknown").await,
         StatusCode::NOT_FOUND,

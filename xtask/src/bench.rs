@@ -8,7 +8,8 @@ use clap::ValueEnum;
 use crate::cluster::{self, Cluster};
 use crate::command::Program;
 use crate::images::{self, programs};
-use crate::{istio, packages, product};
+use crate::istio::{self, Istiod};
+use crate::{packages, product};
 
 /// The cluster of the figures is its own, so that nothing else runs on it.
 const CLUSTER: &str = "bench";
@@ -20,7 +21,7 @@ pub(crate) enum Figure {
     Init,
     /// Memory, throughput and latency of the sidecar, in network namespaces; needs root
     Proxy,
-    /// What admission adds to the creation of a pod, and memory, on a cluster; needs root
+    /// What admission adds to the creation of a pod, throughput and memory, beside Istio's, on a cluster; needs root
     Webhook,
     /// Time from creating a pod until it is ready, on a cluster; needs root
     Pod,
@@ -59,6 +60,11 @@ pub(crate) fn run(which: &[Figure]) -> Result<()> {
     } else {
         None
     };
+    let istiod = if on_cluster.contains(&Figure::Webhook.name()) {
+        Some(Istiod::ensure()?)
+    } else {
+        None
+    };
     // With the same packages as for the images, so that cargo builds none of them twice.
     let programs = programs::build(&[programs::PROGRAMS.as_slice(), &[programs::BENCH]].concat())?;
     let bench = |figures: &[&str]| {
@@ -75,10 +81,16 @@ pub(crate) fn run(which: &[Figure]) -> Result<()> {
     if on_cluster.is_empty() {
         return Ok(());
     }
+    let mut on_cluster = bench(&on_cluster);
+    if istiod.is_some() {
+        let measured = programs::benchmark("fairlead-webhook", "review")?;
+        on_cluster = on_cluster.env("FAIRLEAD_BENCH_CRITERION", measured);
+    }
     with_cluster(&images, |cluster| {
-        bench(&on_cluster)
-            .env("KUBECONFIG", cluster.kubeconfig())
-            .show()
+        if let Some(istiod) = &istiod {
+            istiod.install(cluster)?;
+        }
+        on_cluster.env("KUBECONFIG", cluster.kubeconfig()).show()
     })
 }
 

@@ -188,10 +188,11 @@ impl Cluster {
     pub(crate) fn load_images(&self, images: &[Image]) -> Result<()> {
         images
             .iter()
-            .try_for_each(|image| self.import(&image.archive))
+            .try_for_each(|image| self.load_archive(&image.archive))
     }
 
-    fn import(&self, archive: &Path) -> Result<()> {
+    /// Gives the node one image from an OCI archive.
+    pub(crate) fn load_archive(&self, archive: &Path) -> Result<()> {
         self.ctr(&["images", "import"]).arg(archive).run()
     }
 

@@ -107,6 +107,15 @@ impl Build<'_> {
     }
 }
 
+/// The sources of a Go module that the module in this directory requires, as Go keeps them.
+pub(crate) fn sources(directory: &Path, module: &str) -> Result<PathBuf> {
+    let go = |arguments: &[&str]| Program::new("go").args(arguments).current_dir(directory);
+    // Where the program was cached longer than its sources.
+    go(&["mod", "download", module]).run()?;
+    let found = go(&["list", "-mod=readonly", "-m", "-f", "{{.Dir}}", module]).output()?;
+    Ok(found.trim().into())
+}
+
 /// Runs `go build -v`, which prints one line for each package it compiles.
 fn run_reporting(mut command: Command, total: usize, log: &Path) -> Result<()> {
     let mut log_file = File::create(log).with_context(|| format!("create {}", log.display()))?;

@@ -12,7 +12,7 @@ pub(crate) mod verbs;
 use std::path::{Path, PathBuf};
 use std::thread;
 
-use anyhow::{Result, anyhow};
+use anyhow::{Context, Result, anyhow};
 
 use self::buildah::Buildah;
 use self::recipe::Recipe;
@@ -65,6 +65,25 @@ pub(crate) fn build(tag: &str) -> Result<Vec<Image>> {
         .iter()
         .map(|recipe| recipe.build(&buildah, &built, &directory, tag))
         .collect()
+}
+
+/// The image of a peer's static program, which lies alone in a directory of the cache: built once,
+/// and kept beside it.
+pub(crate) fn of_peer(name: &str, program: &Path, user: u32) -> Result<PathBuf> {
+    let in_cache = program.parent().zip(program.file_name());
+    let (context, file) = in_cache.context("a program is a file in a directory")?;
+    let file = file.display();
+    let cached = context.file_name().unwrap_or_default().display();
+    let directory = cache::ensure(&format!("{cached}-image"), |scratch| {
+        progress::step(&format!("packing image {name}"), || {
+            packages::ensure(&PACKAGES)?;
+            let recipe = format!(
+                "FROM scratch\nCOPY {file} /{file}\nUSER {user}:{user}\nENTRYPOINT [\"/{file}\"]\n"
+            );
+            Buildah::new()?.build(name, &recipe, context, &[], &scratch.join("image.tar"))
+        })
+    })?;
+    Ok(directory.join("image.tar"))
 }
 
 /// The images a cluster needs before anything else can run: built once, and kept beside the

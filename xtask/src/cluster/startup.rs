@@ -64,7 +64,7 @@ pub(super) fn start(cluster: &Cluster, tools: &Tools, images: &[PathBuf]) -> Res
     })?;
     images
         .iter()
-        .try_for_each(|archive| cluster.import(archive))?;
+        .try_for_each(|archive| cluster.load_archive(archive))?;
     daemons::wait("starting the apiserver", DEADLINE, state, &record, || {
         answers(cluster.kubectl(["get", "--raw", "/readyz"]))
     })?;

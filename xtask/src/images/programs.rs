@@ -57,19 +57,40 @@ pub(crate) fn build(programs: &[Built]) -> Result<PathBuf> {
     progress::step(
         "building the programs of Fairlead (minutes the first time)",
         || {
-            Program::new("cargo")
-                .args(["build", "--release", "--locked", "--target", &target])
+            cargo(&["build", "--release"], &target)
                 .args(selection)
-                // Beats whatever the user's own configuration says, and holds for this build alone.
-                .env(
-                    "CARGO_ENCODED_RUSTFLAGS",
-                    ["-C", "target-feature=+crt-static"].join("\u{1f}"),
-                )
-                .current_dir(crate::checkout())
                 .show()
         },
     )?;
     Ok(target_directory().join(target).join("release"))
+}
+
+/// Runs a benchmark inside a package, which is built as the programs are.
+///
+/// Returns the directory of what they measured.
+pub(crate) fn benchmark(package: &str, bench: &str) -> Result<PathBuf> {
+    let target = host_target()?;
+    progress::step(
+        &format!("running benchmark {bench} of {package} (minutes to build the first time)"),
+        || {
+            cargo(&["bench"], &target)
+                .args(["--package", package, "--bench", bench])
+                .show()
+        },
+    )?;
+    Ok(target_directory().join("criterion"))
+}
+
+fn cargo(verb: &[&str], target: &str) -> Program {
+    Program::new("cargo")
+        .args(verb)
+        .args(["--locked", "--target", target])
+        // Beats whatever the user's own configuration says, and holds for this build alone.
+        .env(
+            "CARGO_ENCODED_RUSTFLAGS",
+            ["-C", "target-feature=+crt-static"].join("\u{1f}"),
+        )
+        .current_dir(crate::checkout())
 }
 
 /// Where cargo puts what it builds.

@@ -1,4 +1,4 @@
-//! What the figures on a cluster share: the client, two namespaces, one pod.
+//! What the figures on a cluster share: the client, a namespace of each kind, one pod.
 
 use std::{future::Future, time::Duration};
 
@@ -41,7 +41,7 @@ impl Kubernetes {
         Ok(Self { runtime, client })
     }
 
-    /// Runs a measurement in its two namespaces, which it removes.
+    /// Runs a measurement in its namespaces, which it removes.
     pub(crate) fn run<F>(&self, work: impl FnOnce(Bench) -> F) -> anyhow::Result<Table>
     where
         F: Future<Output = anyhow::Result<Table>>,
@@ -62,32 +62,51 @@ impl Kubernetes {
     }
 }
 
-/// Whether a pod gets a sidecar.
+/// Whether a pod gets a sidecar, and whose.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Kind {
     Plain,
     Injected,
+    /// By an istiod of the revision `istio`, where one is installed.
+    ByIstio,
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 2] = [Self::Plain, Self::Injected];
+    pub(crate) const ALL: [Self; 3] = [Self::Plain, Self::Injected, Self::ByIstio];
 
-    fn namespace(self) -> &'static str {
+    pub(crate) fn namespace(self) -> &'static str {
         match self {
             Self::Plain => "fairlead-bench-plain",
             Self::Injected => "fairlead-bench-injected",
+            Self::ByIstio => "fairlead-bench-by-istio",
         }
     }
 
-    fn label(self) -> &'static str {
+    fn label(self) -> (&'static str, &'static str) {
         match self {
-            Self::Plain => "disabled",
-            Self::Injected => "enabled",
+            Self::Plain => ("istio-injection", "disabled"),
+            Self::Injected => ("istio-injection", "enabled"),
+            Self::ByIstio => ("istio.io/rev", "istio"),
+        }
+    }
+
+    /// What became of a pod.
+    pub(crate) fn of(pod: &Pod) -> Self {
+        let spec = pod.spec.as_ref();
+        let initial = spec.and_then(|spec| spec.init_containers.as_ref());
+        let containers = spec.map(|spec| &spec.containers);
+        let mut all = initial.into_iter().chain(containers).flatten();
+        match all.find(|container| container.name == "istio-proxy") {
+            None => Self::Plain,
+            Some(proxy) => match proxy.image.as_deref() {
+                Some(image) if image.contains("fairlead/") => Self::Injected,
+                _ => Self::ByIstio,
+            },
         }
     }
 }
 
-/// A namespace that is injected and one that is not.
+/// The namespaces.
 #[derive(Clone)]
 pub(crate) struct Bench {
     pub(crate) client: Client,
@@ -103,11 +122,9 @@ impl Bench {
         self.delete_namespaces().await?;
         let namespaces: Api<Namespace> = Api::all(self.client.clone());
         for kind in Kind::ALL {
+            let (key, value) = kind.label();
             let namespace = serde_json::from_value(json!({
-                "metadata": {
-                    "name": kind.namespace(),
-                    "labels": {"istio-injection": kind.label()},
-                },
+                "metadata": { "name": kind.namespace(), "labels": { key: value } },
             }))?;
             namespaces
                 .create(&PostParams::default(), &namespace)
@@ -159,15 +176,6 @@ pub(crate) fn pod(name: &str) -> anyhow::Result<Pod> {
         },
     });
     serde_json::from_value(pod).context("the pod of the benchmark")
-}
-
-/// Whether the webhook has been at this pod.
-pub(crate) fn is_injected(pod: &Pod) -> bool {
-    let Some(spec) = &pod.spec else { return false };
-    let initial = spec.init_containers.iter().flatten();
-    initial
-        .chain(&spec.containers)
-        .any(|container| container.name == "istio-proxy")
 }
 
 /// Waits no longer than anything should take.

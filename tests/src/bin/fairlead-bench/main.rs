@@ -35,7 +35,8 @@ enum Figure {
     Init,
     /// Memory, throughput and latency of the sidecar
     Proxy,
-    /// Time that admission takes, and memory; on the cluster of KUBECONFIG with the chart installed
+    /// Time that admission takes, throughput and memory, beside Istio's; on the cluster of KUBECONFIG with both charts
+    /// installed
     Webhook,
     /// Time from creating a pod until it is ready; on the same cluster
     Pod,

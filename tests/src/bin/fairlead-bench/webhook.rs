@@ -1,141 +1,113 @@
-//! The webhook: what it adds to the admission of a pod, and its memory.
+//! The webhook beside Istio's: what each adds to the admission of a pod, how many pods it takes to
+//! keep the machine busy, and its memory.
 //!
-//! Pods are created with a server-side dry run at a fixed rate, whatever the answers do: an answer's
-//! time counts from when its request was due. One second each, a namespace that is injected and one
-//! that is not take turns.
+//! A namespace that neither injects, one that ours does and one that Istio's does take turns, so
+//! that what else the machine does falls on all alike.
 
-use std::{fs, time::Duration};
+mod criterion;
+mod direct;
+mod latency;
+mod replicas;
+mod saturation;
 
-use anyhow::{Context, ensure};
+use anyhow::Context;
 use k8s_openapi::api::core::v1::Pod;
-use kube::{
-    Api,
-    api::{ListParams, PostParams},
-};
-use tokio::{
-    task::JoinSet,
-    time::{Instant, sleep_until},
-};
+use kube::{Api, api::PostParams};
 
+use self::{direct::Hook, replicas::Replicas};
 use crate::{
-    kubernetes::{Bench, Kind, is_injected, pod, within},
-    memory,
-    summary::Summary,
+    kubernetes::{Bench, Kind},
     table::{Limit, Row, Statistic, Table},
 };
 
-const PER_SECOND: u32 = 50;
-const SECONDS: u32 = 20;
-
-/// Opens the connections of both sides, and counts for nothing.
-const WARM_UP_SECONDS: u32 = 2;
-
-const ADDED_LIMIT_MILLISECONDS: f64 = 4.0;
 const MEMORY_LIMIT_MEGABYTES: f64 = 20.0;
 
-const PROGRAM: &str = "fairlead-webhook";
+/// How many reviews the memory must stand.
+const SOAK_REVIEWS: usize = 100_000;
+/// The allocator's own variation; a leak of ten bytes for each review shows.
+const GROWTH_LIMIT_MEGABYTES: f64 = 1.0;
+
+/// Enough of them for the rate.
+const PEER_REVIEWS: usize = 2_000;
+
+const RATE_LIMIT: f64 = 3.0;
 
 pub(crate) async fn measure(bench: Bench) -> anyhow::Result<Table> {
-    let idle = replicas(&bench).await?;
-    let mut samples = Kind::ALL.map(|kind| (kind, Vec::new()));
-    for second in 0..WARM_UP_SECONDS + SECONDS {
-        for (kind, latencies) in &mut samples {
-            let answers = one_second(&bench, *kind).await?;
-            if second >= WARM_UP_SECONDS {
-                latencies.extend(answers);
-            }
-        }
-    }
-    let [plain, injected] = samples.map(|(_, latencies)| Summary::of(latencies));
-    let difference = |share| Some(injected.quantile(share)? - plain.quantile(share)?);
-    let mut table = Table::new(format!(
-        "webhook: pods created by server-side dry run, {PER_SECOND}/s, open loop"
+    let ours = Replicas::find(&bench.client, "fairlead-webhook").await?;
+    let peer = Replicas::find(&bench.client, "pilot-discovery").await?;
+    let mut table = Table::new("webhook: pods created by server-side dry run, and reviews posted");
+    criterion::read(&mut table)?;
+    table.row(Row::samples(
+        "memory of a replica before, MB",
+        ours.memory()?,
     ));
-    table.row(Row::summary("not injected, ms", &plain));
-    table.row(Row::summary("injected, ms", &injected));
-    table.row(Row::single(
-        "added at the median, ms",
-        Statistic::Median,
-        difference(0.5),
-    ));
-    table.row(
-        Row::single("added at p99, ms", Statistic::P99, difference(0.99))
-            .limit(Statistic::P99, Limit::AtMost(ADDED_LIMIT_MILLISECONDS)),
-    );
-    let loaded = replicas(&bench).await?;
-    for (when, replicas) in [("before", idle), ("after", loaded)] {
-        table.row(
-            Row::samples(format!("memory of a replica {when}, MB"), replicas)
-                .limit(Statistic::Max, Limit::AtMost(MEMORY_LIMIT_MEGABYTES)),
-        );
-    }
+    latency::measure(&bench, &mut table).await?;
+    saturation::measure(&bench, [&ours, &peer], &mut table).await?;
+    reviews(&bench, [&ours, &peer], &mut table).await?;
+    table.row(Row::samples("memory of Istio's, MB", peer.memory()?));
+    table.note(format!("Istio's is {}.", peer.image));
     Ok(table)
 }
 
-/// Milliseconds from when each request was due until its answer was read.
-async fn one_second(bench: &Bench, kind: Kind) -> anyhow::Result<Vec<f64>> {
-    let pods = bench.pods(kind);
-    let pod = pod("bench")?;
-    let start = Instant::now();
-    let mut requests = JoinSet::new();
-    for number in 0..PER_SECOND {
-        let due = start + Duration::from_secs(1) * number / PER_SECOND;
-        sleep_until(due).await;
-        requests.spawn(admit(pods.clone(), pod.clone(), kind, due));
-    }
-    let answers = within(requests.join_all(), "the answers of one second").await?;
-    answers.into_iter().collect()
+/// Posts reviews as the API server would, without it: what remains is the webhook's own.
+async fn reviews(
+    bench: &Bench,
+    [ours, peer]: [&Replicas; 2],
+    table: &mut Table,
+) -> anyhow::Result<()> {
+    let hook = Hook::find(&bench.client, "istio-sidecar-injector-istio").await?;
+    hook.post(Kind::ByIstio, PEER_REVIEWS / 10).await?;
+    let before = peer.cpu_seconds()?;
+    let took = hook.post(Kind::ByIstio, PEER_REVIEWS).await?;
+    let peer_rate = PEER_REVIEWS as f64 / took.as_secs_f64();
+    let peer_cost = (peer.cpu_seconds()? - before) * 1e3 / PEER_REVIEWS as f64;
+
+    let hook = Hook::find(&bench.client, "fairlead-sidecar-injector").await?;
+    let memory = || Ok::<_, anyhow::Error>(ours.memory()?.into_iter().fold(0.0, f64::max));
+    let start = memory()?;
+    let before = ours.cpu_seconds()?;
+    let first = hook.post(Kind::Injected, SOAK_REVIEWS / 2).await?;
+    let half = memory()?;
+    let second = hook.post(Kind::Injected, SOAK_REVIEWS / 2).await?;
+    let cost = (ours.cpu_seconds()? - before) * 1e3 / SOAK_REVIEWS as f64;
+    let rate = SOAK_REVIEWS as f64 / (first + second).as_secs_f64();
+    let end = memory()?;
+
+    let of = |label: String, value: f64| Row::single(label, Statistic::Median, Some(value));
+    table.row(of("reviews/s, Istio's".to_owned(), peer_rate));
+    table.row(of("reviews/s, ours".to_owned(), rate));
+    table.row(
+        of("ours to Istio's".to_owned(), rate / peer_rate)
+            .limit(Statistic::Median, Limit::AtLeast(RATE_LIMIT)),
+    );
+    table.row(of("CPU of a review, Istio's, ms".to_owned(), peer_cost));
+    table.row(of("CPU of a review, ours, ms".to_owned(), cost));
+    let memory = Limit::AtMost(MEMORY_LIMIT_MEGABYTES);
+    table.row(of("memory before the soak, MB".to_owned(), start).limit(Statistic::Median, memory));
+    table.row(
+        of(format!("after {} reviews, MB", SOAK_REVIEWS / 2), half)
+            .limit(Statistic::Median, memory),
+    );
+    table
+        .row(of(format!("after {SOAK_REVIEWS} reviews, MB"), end).limit(Statistic::Median, memory));
+    table.row(
+        of("growth in the second half, MB".to_owned(), end - half)
+            .limit(Statistic::Median, Limit::AtMost(GROWTH_LIMIT_MEGABYTES)),
+    );
+    Ok(())
 }
 
-async fn admit(pods: Api<Pod>, pod: Pod, kind: Kind, due: Instant) -> anyhow::Result<f64> {
+/// Creates a pod by a server-side dry run, and looks whether it is of its kind.
+async fn admit(pods: &Api<Pod>, pod: &Pod, kind: Kind) -> anyhow::Result<()> {
     let parameters = PostParams {
         dry_run: true,
         ..PostParams::default()
     };
-    let admitted = pods.create(&parameters, &pod).await.context("dry run")?;
-    let elapsed = due.elapsed();
-    ensure!(
-        is_injected(&admitted) == (kind == Kind::Injected),
-        "a pod that should be {kind:?} is not: is the chart installed?"
+    let admitted = pods.create(&parameters, pod).await.context("dry run")?;
+    let found = Kind::of(&admitted);
+    anyhow::ensure!(
+        found == kind,
+        "a pod that should be {kind:?} is {found:?}: are both charts installed?"
     );
-    Ok(elapsed.as_secs_f64() * 1e3)
-}
-
-/// Resident memory of each replica, in megabytes. The node is this machine, so that its processes
-/// are among ours.
-async fn replicas(bench: &Bench) -> anyhow::Result<Vec<f64>> {
-    let pods: Api<Pod> = Api::all(bench.client.clone());
-    let pods = pods
-        .list(&ListParams::default())
-        .await
-        .context("list pods")?;
-    let containers: Vec<&str> = pods
-        .iter()
-        .filter_map(|pod| pod.status.as_ref())
-        .flat_map(|status| status.container_statuses.iter().flatten())
-        .filter_map(|container| container.container_id.as_deref()?.split_once("://"))
-        .map(|(_, id)| id)
-        .collect();
-    let mut found = Vec::new();
-    for entry in fs::read_dir("/proc").context("read /proc")? {
-        let process = entry.context("read /proc")?.path();
-        // Most processes are something else, and some end meanwhile.
-        let read = |file| fs::read_to_string(process.join(file)).unwrap_or_default();
-        let is_webhook = read("cmdline")
-            .split('\0')
-            .next()
-            .is_some_and(|program| program.rsplit('/').next() == Some(PROGRAM));
-        if !is_webhook {
-            continue;
-        }
-        let groups = read("cgroup");
-        if containers.iter().any(|id| groups.contains(id)) {
-            found.extend(memory::megabytes(&read("status"), "VmRSS"));
-        }
-    }
-    ensure!(
-        !found.is_empty(),
-        "the cluster runs no {PROGRAM} on this machine: is the chart installed?"
-    );
-    Ok(found)
+    Ok(())
 }

@@ -75,14 +75,14 @@ impl fmt::Display for Reason {
 
 /// Pods say so in `spec.os`, or by the node that they ask for.
 fn is_for_windows(pod: &Value) -> bool {
-    ["/spec/os/name", "/spec/nodeSelector/kubernetes.io~1os"]
+    [["os", "name"], ["nodeSelector", "kubernetes.io/os"]]
         .iter()
-        .any(|path| pod.pointer(path).is_some_and(|os| os == "windows"))
+        .any(|[of, name]| pod::at(pod, &["spec", of, name]).is_some_and(|os| os == "windows"))
 }
 
 /// Decides, in the order of Istio; a warning is for whoever creates the pod.
 pub fn decide(pod: &Value, namespace: &str, settings: &Settings) -> (Decision, Option<String>) {
-    if pod.pointer("/spec/hostNetwork") == Some(&Value::Bool(true)) {
+    if pod::at(pod, &["spec", "hostNetwork"]) == Some(&Value::Bool(true)) {
         return (Decision::Skip(Reason::HostNetwork), None);
     }
     if is_for_windows(pod) {

@@ -29,8 +29,12 @@ fn change(
     match (from, to) {
         (Value::Object(from), Value::Object(to)) if from.keys().all(|m| to.contains_key(m)) => {
             for (member, value) in to {
+                let present = from.get(member);
+                if present == Some(value) {
+                    continue;
+                }
                 path.push_back(member.as_str());
-                match from.get(member) {
+                match present {
                     Some(present) => change(operations, path, present, value, put),
                     None => operations.push(put(path, value)),
                 }
@@ -40,8 +44,12 @@ fn change(
         (Value::Array(from), Value::Array(to)) if is_kept_in_order(from, to) => {
             let mut rest = from.iter().peekable();
             for (index, element) in to.iter().enumerate() {
+                let present = rest.next_if(|present| is_same(present, element));
+                if present == Some(element) {
+                    continue;
+                }
                 path.push_back(index);
-                match rest.next_if(|present| is_same(present, element)) {
+                match present {
                     Some(present) => change(operations, path, present, element, replace),
                     None => operations.push(put(path, element)),
                 }
@@ -83,7 +91,10 @@ fn is_same(one: &Value, other: &Value) -> bool {
     // The first that an element has: a mount and a port may have a name too, which is not unique.
     const KEYS: [&str; 4] = ["mountPath", "containerPort", "name", "path"];
     let key = KEYS.into_iter().find(|key| one.get(key).is_some());
-    one == other || key.is_some_and(|key| one.get(key) == other.get(key))
+    match key {
+        Some(key) => one.get(key) == other.get(key),
+        None => one == other,
+    }
 }
 
 #[cfg(test)]

@@ -7,19 +7,25 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+/// The value at a path; a JSON Pointer would allocate for each step.
+pub(crate) fn at<'a>(value: &'a Value, path: &[&str]) -> Option<&'a Value> {
+    path.iter()
+        .try_fold(value, |value, field| value.get(*field))
+}
+
 /// The pod's labels; entries that are not text are left out.
 pub(crate) fn labels(pod: &Value) -> BTreeMap<String, String> {
-    texts(pod.pointer("/metadata/labels"))
+    texts(at(pod, &["metadata", "labels"]))
 }
 
 /// The pod's annotations; entries that are not text are left out.
 pub(crate) fn annotations(pod: &Value) -> BTreeMap<String, String> {
-    texts(pod.pointer("/metadata/annotations"))
+    texts(at(pod, &["metadata", "annotations"]))
 }
 
 /// One annotation.
 pub(crate) fn annotation<'a>(pod: &'a Value, key: &str) -> Option<&'a str> {
-    pod.pointer("/metadata/annotations")?.get(key)?.as_str()
+    at(pod, &["metadata", "annotations", key])?.as_str()
 }
 
 /// A text of the pod's metadata; empty counts as absent.

@@ -123,9 +123,13 @@ impl Request {
         if kind != "Pod" {
             return Err(ReviewError::NotAPod { uid, kind });
         }
-        let Some(pod @ Value::Object(_)) = request.object else {
+        let Some(mut pod @ Value::Object(_)) = request.object else {
             return Err(ReviewError::NoObject { uid });
         };
+        // Nobody here reads it, and often it is half of the pod.
+        if let Some(Value::Object(metadata)) = pod.get_mut("metadata") {
+            metadata.remove("managedFields");
+        }
         let of_pod = crate::pod::metadata(&pod, "namespace").map(ToOwned::to_owned);
         Ok(Self {
             namespace: request.namespace.or(of_pod).unwrap_or_default(),
@@ -154,7 +158,7 @@ impl Request {
 
     /// The node that the pod is for, if it says so.
     pub(crate) fn node(&self) -> Option<&str> {
-        self.pod.pointer("/spec/nodeName")?.as_str()
+        crate::pod::at(&self.pod, &["spec", "nodeName"])?.as_str()
     }
 
     /// Whether the pod is not to be made: then the answer must be all that happens.

@@ -1,5 +1,7 @@
 //! Where in the pod everything goes.
 
+use std::iter;
+
 use fairlead_api::names::{INIT_CONTAINER, PROXY_CONTAINER, VALIDATION_CONTAINER};
 use serde_json::{Map, Value, json};
 
@@ -23,13 +25,13 @@ pub(super) fn containers(spec: &mut Map<String, Value>, plan: &Plan<'_>) {
         let wanted = finished(name, init::container(plan), plan);
         let early = plan.native || name == VALIDATION_CONTAINER;
         let index = if early { 0 } else { usize::MAX };
-        put(spec, INIT_CONTAINERS, index, &wanted);
+        put(spec, INIT_CONTAINERS, index, wanted);
         first = 1;
     }
     let mut proxy = finished(PROXY_CONTAINER, sidecar::container(plan), plan);
     sidecar::settle(&mut proxy, plan);
     if plan.native {
-        put(spec, INIT_CONTAINERS, first, &proxy);
+        put(spec, INIT_CONTAINERS, first, proxy);
     } else {
         // The kubelet starts containers in order, each after the other's hook has ended.
         let index = if plan.holds_application() {
@@ -37,15 +39,15 @@ pub(super) fn containers(spec: &mut Map<String, Value>, plan: &Plan<'_>) {
         } else {
             usize::MAX
         };
-        put(spec, CONTAINERS, index, &proxy);
+        put(spec, CONTAINERS, index, proxy);
     }
     let user_volumes = plan.wishes.user_volumes.iter().flatten();
-    for volume in [sidecar::volume()].iter().chain(user_volumes) {
+    for volume in iter::once(sidecar::volume()).chain(user_volumes.cloned()) {
         put(spec, "volumes", usize::MAX, volume);
     }
     for name in &plan.settings.image_pull_secrets {
         let secret = json!({ "name": name });
-        put(spec, "imagePullSecrets", usize::MAX, &secret);
+        put(spec, "imagePullSecrets", usize::MAX, secret);
     }
     if plan.base == Base::Gateway {
         let sysctls = array(object_in(spec, "securityContext"), "sysctls");
@@ -81,11 +83,11 @@ fn finished(name: &str, mut container: Value, plan: &Plan<'_>) -> Value {
 
 /// Merges a named element over the one of its name, or puts it into the list at an index; past the
 /// end means last.
-fn put(spec: &mut Map<String, Value>, field: &str, index: usize, wanted: &Value) {
+fn put(spec: &mut Map<String, Value>, field: &str, index: usize, wanted: Value) {
     let list = array(spec, field);
-    let name = pod::name(wanted);
+    let name = pod::name(&wanted);
     match list.iter_mut().find(|element| pod::name(element) == name) {
-        Some(existing) => merge::renew(existing, wanted),
-        None => list.insert(index.min(list.len()), wanted.clone()),
+        Some(existing) => merge::renew(existing, &wanted),
+        None => list.insert(index.min(list.len()), wanted),
     }
 }

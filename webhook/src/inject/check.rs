@@ -210,8 +210,9 @@ fn shape(pod: &Value) -> Vec<Fault> {
         "/spec/imagePullSecrets",
     ];
     let odd = |path: &&str, fits: fn(&Value) -> bool| {
-        pod.pointer(path)
-            .is_some_and(|value| !value.is_null() && !fits(value))
+        let mut fields = path.split('/').skip(1);
+        let value = fields.try_fold(pod, |value, field| value.get(field));
+        value.is_some_and(|value| !value.is_null() && !fits(value))
     };
     let mut faults = Vec::new();
     if pod.get("spec").is_none_or(|spec| !spec.is_object()) {

@@ -66,9 +66,10 @@ pub(super) fn of(plan: &Plan<'_>) -> Vec<Value> {
 
 /// The network that the pod's address belongs to; empty if there is only one.
 pub(super) fn network<'a>(plan: &Plan<'a>) -> &'a str {
-    let label = plan.pod.pointer("/metadata/labels");
-    let label = label.and_then(|labels| labels.get(NETWORK_LABEL)?.as_str());
-    label.unwrap_or(&plan.settings.network)
+    let label = pod::at(plan.pod, &["metadata", "labels", NETWORK_LABEL]);
+    label
+        .and_then(Value::as_str)
+        .unwrap_or(&plan.settings.network)
 }
 
 /// The variables of `proxyMetadata`, which the init container gets, too.

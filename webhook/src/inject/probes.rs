@@ -141,8 +141,7 @@ fn asked_after_the_proxy<'a>(
 }
 
 fn handler(container: &Value, check: Check) -> Option<&Map<String, Value>> {
-    let path = format!("/{}", check.fields().join("/"));
-    container.pointer(&path)?.as_object()
+    pod::at(container, check.fields())?.as_object()
 }
 
 /// Written out, so that it is the same when the API server has filled in the default of a second. A

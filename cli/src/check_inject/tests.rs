@@ -252,7 +252,8 @@ async fn what_keeps_the_webhook_from_answering_is_told() {
             ENDPOINTS,
             list(&[]),
             "not created, since the API server cannot ask Fairlead, revision default: Service \
-             fairlead-webhook in namespace mesh has no ready endpoint\n",
+             fairlead-webhook in namespace mesh has no ready endpoint\n  see: kubectl --namespace \
+             mesh get pods\n",
         ),
         (
             CONFIG_MAP,

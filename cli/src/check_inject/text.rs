@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::{
-    mesh::Installation,
+    mesh::{Installation, Server},
     predict::Outcome,
     report::{EntryReport, Now, PodNow, Report},
 };
@@ -78,6 +78,15 @@ fn write_report(report: &Report, with_entries: bool, out: &mut String) {
         for fault in faults {
             line(out, &format!("  fault: {fault}"));
         }
+    }
+    if let Outcome::Unreachable { by, .. } = &report.outcome
+        && let Server::Service(service) = &by.server
+    {
+        let namespace = &service.namespace;
+        line(
+            out,
+            &format!("  see: kubectl --namespace {namespace} get pods"),
+        );
     }
     if let Some(now) = &report.now {
         write_now(now, out);

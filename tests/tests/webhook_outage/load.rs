@@ -3,6 +3,7 @@
 
 use std::{
     env, fmt,
+    ops::ControlFlow,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -29,7 +30,7 @@ const AFTERWARDS: Duration = Duration::from_secs(3);
 /// while to get through what has piled up.
 const RECOVERY: Duration = Duration::from_secs(60);
 /// Failures further apart than this belong to two outages.
-const GAP: Duration = Duration::from_secs(2);
+const GAP: Duration = Duration::from_secs(1);
 
 /// The time of one load.
 pub(crate) struct Clock {
@@ -52,6 +53,15 @@ impl Clock {
     /// Whether there is time for one more disturbance.
     pub(crate) fn goes_on(&self) -> bool {
         self.start.elapsed() < self.lasts
+    }
+
+    /// The same for [`at_rate`](fairlead_tests::kube::at_rate).
+    pub(crate) fn flow(&self) -> ControlFlow<()> {
+        if self.goes_on() {
+            ControlFlow::Continue(())
+        } else {
+            ControlFlow::Break(())
+        }
     }
 
     /// Says in the outcome what happened now.

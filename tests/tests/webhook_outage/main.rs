@@ -12,11 +12,12 @@ use std::{
     env,
     process::Command,
     sync::{Mutex, PoisonError},
+    time::Duration,
 };
 
 use fairlead_tests::kube::{
-    RELEASE_NAMESPACE, TestNamespace, brought, container_process, helm, install_arguments, kubectl,
-    until, webhook_pods,
+    RELEASE_NAMESPACE, TestNamespace, at_rate, brought, container_process, helm, install_arguments,
+    kubectl, until, webhook_pods,
 };
 use serde_json::Value;
 
@@ -24,6 +25,9 @@ use self::{
     load::{Clock, Outcome, under_load},
     replicas::{AUTHORITY_EXPIRY, CERTIFICATE_EXPIRY, annotate_secret, figures},
 };
+
+/// So far apart that what each of them costs can be told.
+const BETWEEN_KILLS: Duration = Duration::from_secs(10);
 
 /// One outage at a time: they share the webhook.
 static ALONE: Mutex<()> = Mutex::new(());
@@ -167,20 +171,19 @@ fn no_call_fails_on_the_way_to_a_brought_certificate_and_back() {
 #[ignore = "needs root"]
 fn no_pod_is_left_uninjected_when_replicas_are_killed() {
     let outcome = outage("replicas killed", "test-killed", |clock| {
-        for turn in 0.. {
+        at_rate(BETWEEN_KILLS, u32::MAX, |turn| {
             two_replicas();
             let pods = webhook_pods();
-            let pod = &pods[turn % pods.len()];
+            let pod = &pods[turn as usize % pods.len()];
             clock.note("kill");
             kill(container_process(pod, "webhook"));
             until("the kubelet has noticed", || {
                 (webhook_pods().len() < 2).then_some(())
             });
             two_replicas();
-            if !clock.goes_on() {
-                break;
-            }
-        }
+            clock.note("both are ready again");
+            clock.flow()
+        });
     });
     outcome.assert_recovered();
 }
@@ -194,21 +197,19 @@ fn kill(process: u32) {
 #[test]
 #[ignore = "needs root"]
 fn no_pod_is_left_uninjected_when_the_api_server_restarts() {
+    let xtask = env::var("FAIRLEAD_XTASK").unwrap();
+    let cluster = env::var("FAIRLEAD_CLUSTER").unwrap();
     let outcome = outage("API server restarted", "test-apiserver", |clock| {
-        loop {
+        at_rate(BETWEEN_KILLS, u32::MAX, |_| {
             clock.note("kill");
-            let xtask = env::var("FAIRLEAD_XTASK").unwrap();
-            let cluster = env::var("FAIRLEAD_CLUSTER").unwrap();
-            let restarted = Command::new(xtask)
+            let restarted = Command::new(&xtask)
                 .args(["cluster", "restart", "--name", &cluster, "kube-apiserver"])
                 .status();
             assert!(restarted.unwrap().success());
             clock.note("the API server is back");
             two_replicas();
-            if !clock.goes_on() {
-                break;
-            }
-        }
+            clock.flow()
+        });
     });
     outcome.assert_recovered();
 }

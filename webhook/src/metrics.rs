@@ -26,6 +26,7 @@ pub struct Metrics {
     skip: Family<ReasonLabels, Counter>,
     time: Histogram,
     rejected: Family<RejectionLabels, Counter>,
+    leaves: Counter,
     leaf_expiry: Gauge<i64, AtomicI64>,
     authority_expiry: Gauge<i64, AtomicI64>,
     certificate_faulty: Gauge<i64, AtomicI64>,
@@ -80,6 +81,7 @@ impl Metrics {
                 5.0,
             ]),
             rejected: Family::default(),
+            leaves: Counter::default(),
             leaf_expiry: Gauge::default(),
             authority_expiry: Gauge::default(),
             certificate_faulty: Gauge::default(),
@@ -120,6 +122,11 @@ impl Metrics {
             "fairlead_webhook_rejected",
             "Requests that were answered with an HTTP error, by status code",
             metrics.rejected.clone(),
+        );
+        registry.register(
+            "fairlead_webhook_certificates",
+            "Serving certificates that came into use",
+            metrics.leaves.clone(),
         );
         registry.register(
             "fairlead_webhook_certificate_expiry_timestamp_seconds",
@@ -186,6 +193,7 @@ impl Metrics {
 
     /// A serving certificate came into use.
     pub(crate) fn leaf_expires(&self, unix_seconds: i64) {
+        self.leaves.inc();
         self.leaf_expiry.set(unix_seconds);
     }
 

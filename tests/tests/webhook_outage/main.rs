@@ -23,7 +23,7 @@ use serde_json::Value;
 
 use self::{
     load::{Clock, Outcome, under_load},
-    replicas::{AUTHORITY_EXPIRY, CERTIFICATE_EXPIRY, annotate_secret, figures},
+    replicas::{AUTHORITY_EXPIRY, CERTIFICATES, Figures, annotate_secret, figures},
 };
 
 /// So far apart that what each of them costs can be told.
@@ -109,11 +109,9 @@ fn upgrade(values: &[&str]) {
 fn no_call_fails_when_leaves_are_rotated() {
     let outcome = outage("forced leaf rotation", "test-leaf", |clock| {
         for turn in 0.. {
-            let before = figures(CERTIFICATE_EXPIRY);
+            let before = figures(CERTIFICATES);
             annotate_secret("rotate-leaf", turn);
-            until("other leaves", || {
-                differ(&before, &figures(CERTIFICATE_EXPIRY))
-            });
+            until("other leaves", || differ(&before, &figures(CERTIFICATES)));
             if !clock.goes_on() {
                 break;
             }
@@ -152,10 +150,10 @@ fn no_call_fails_on_the_way_to_a_brought_certificate_and_back() {
         brought::put_secret("injector-tls");
         upgrade(&["webhook.certificate.secretName=injector-tls"]);
         clock.note("brought");
-        let before = figures(CERTIFICATE_EXPIRY);
+        let before = figures(CERTIFICATES);
         brought::put_secret("injector-tls");
         until("the next one is served", || {
-            differ(&before, &figures(CERTIFICATE_EXPIRY))
+            differ(&before, &figures(CERTIFICATES))
         });
         clock.note("brought anew, by another authority");
         upgrade(&[]);
@@ -214,9 +212,10 @@ fn no_pod_is_left_uninjected_when_the_api_server_restarts() {
     outcome.assert_recovered();
 }
 
-/// Whether each replica shows another figure than any did before.
-fn differ(before: &[String], now: &[String]) -> Option<()> {
-    (now.len() >= 2 && now.iter().all(|figure| !before.contains(figure))).then_some(())
+/// Whether each replica shows another figure than before.
+fn differ(before: &Figures, now: &Figures) -> Option<()> {
+    let differs = |(name, figure)| before.get(name) != Some(figure);
+    (now.len() >= 2 && now.iter().all(differs)).then_some(())
 }
 
 fn name(pod: &Value) -> String {

@@ -1,14 +1,19 @@
 //! What the webhook's replicas say of their certificates, and how they are asked for others.
 
+use std::collections::BTreeMap;
+
 use fairlead_tests::kube::{RELEASE_NAMESPACE, kubectl, try_kubectl, webhook_pods};
 
-/// When the serving certificate expires: another second for each one.
-pub(crate) const CERTIFICATE_EXPIRY: &str = "fairlead_webhook_certificate_expiry_timestamp_seconds";
+/// How many serving certificates came into use.
+pub(crate) const CERTIFICATES: &str = "fairlead_webhook_certificates_total";
 /// When the authority that issues it expires.
 pub(crate) const AUTHORITY_EXPIRY: &str = "fairlead_webhook_authority_expiry_timestamp_seconds";
 
+/// A metric by the name of the replica.
+pub(crate) type Figures = BTreeMap<String, String>;
+
 /// One metric of each ready replica.
-pub(crate) fn figures(metric: &str) -> Vec<String> {
+pub(crate) fn figures(metric: &str) -> Figures {
     let figure = |pod: &serde_json::Value| {
         let name = pod["metadata"]["name"].as_str()?;
         let page = format!(
@@ -17,7 +22,7 @@ pub(crate) fn figures(metric: &str) -> Vec<String> {
         // A replica may end while it is asked.
         let page = try_kubectl(&page, None).ok()?;
         let line = page.lines().find(|line| line.starts_with(metric))?;
-        Some(line.rsplit(' ').next()?.to_owned())
+        Some((name.to_owned(), line.rsplit(' ').next()?.to_owned()))
     };
     webhook_pods().iter().filter_map(figure).collect()
 }

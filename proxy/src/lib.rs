@@ -21,6 +21,7 @@ pub mod admin;
 pub mod application;
 pub mod arguments;
 pub mod client;
+pub mod compile;
 pub mod config;
 pub mod connect;
 pub mod connection;

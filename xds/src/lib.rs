@@ -1,0 +1,8 @@
+//! Envoy's protocol, version 3: the language that the proxy is configured in. It holds no behaviour.
+//!
+//! The messages are those of Envoy's API (<https://www.envoyproxy.io/docs/envoy/latest/api-v3/api>),
+//! as the crate `envoy-types` generates them.
+
+/// The messages, in modules that are named as Envoy's packages: `envoy::config::listener::v3`.
+pub use envoy_types::pb::{envoy, google, xds};
+pub use prost;

@@ -32,6 +32,7 @@ pub mod health;
 pub mod inbound;
 pub mod lifecycle;
 pub mod listener;
+pub mod matcher;
 pub mod metrics;
 pub mod original_dst;
 pub mod outbound;

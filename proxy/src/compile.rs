@@ -3,6 +3,8 @@
 //! Each module that carries out a part of the configuration compiles the messages of this part; this
 //! one names where a fault is and keeps all of them.
 
+pub mod values;
+
 use std::{cell::RefCell, fmt};
 
 use fairlead_xds::{google::protobuf, prost};

@@ -41,4 +41,5 @@ pub mod sidecar;
 pub mod statistics;
 pub mod stream;
 pub mod tcp;
+pub mod threads;
 pub mod workers;

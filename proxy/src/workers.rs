@@ -1,18 +1,6 @@
-//! The worker threads: each a runtime of its own with its own listeners, sharing nothing.
+//! The workers: each a thread with its own listeners, sharing nothing.
 
-use std::{
-    io,
-    net::TcpListener,
-    sync::Arc,
-    thread::{self, JoinHandle},
-};
-
-use tokio::{
-    runtime::{Builder, Runtime},
-    select,
-    sync::{mpsc, watch},
-    task::JoinSet,
-};
+use std::{io, net::TcpListener, sync::Arc};
 
 use crate::{
     access_log::AccessLog,
@@ -22,6 +10,7 @@ use crate::{
     pace::Pace,
     statistics::Statistics,
     tcp::PipePool,
+    threads::Threads,
 };
 
 /// The sockets of one worker, of any number of addresses.
@@ -36,10 +25,8 @@ pub struct Listeners {
 /// The running workers.
 #[derive(Debug)]
 pub struct Workers {
-    threads: Vec<JoinHandle<()>>,
+    threads: Threads,
     statistics: Vec<Arc<Statistics>>,
-    stop: watch::Sender<bool>,
-    ended: mpsc::Receiver<()>,
 }
 
 /// Starts one thread for each set of listeners.
@@ -51,75 +38,35 @@ pub fn start(
     settings: &Settings,
     access_log: &AccessLog,
 ) -> io::Result<Workers> {
-    let (stop, stopped) = watch::channel(false);
-    let (running, ended) = mpsc::channel(1);
-    let mut workers = Workers {
-        threads: Vec::new(),
-        statistics: Vec::new(),
-        stop,
-        ended,
-    };
-    for (number, listeners) in listeners.into_iter().enumerate() {
-        let statistics = Arc::new(Statistics::default());
+    let threads = Threads::start(listeners.len())?;
+    let mut statistics = Vec::new();
+    for (worker, listeners) in listeners.into_iter().enumerate() {
         let shared = Arc::new(Shared {
             settings: settings.clone(),
-            statistics: statistics.clone(),
+            statistics: Arc::default(),
             pipes: Arc::new(PipePool::default()),
             access_log: access_log.clone(),
             warnings: Pace::default(),
         });
-        let runtime = Builder::new_current_thread().enable_all().build()?;
-        let mut accepting = accept(&runtime, listeners, &shared)?;
-        let mut stopped = stopped.clone();
-        let alarm = Alarm(running.clone());
-        let thread = thread::Builder::new()
-            .name(format!("worker_{number}"))
-            .spawn(move || {
-                runtime.block_on(async {
-                    select! {
-                        // An error means that the owner is gone: stop too.
-                        _ = stopped.wait_for(|stop| *stop) => {}
-                        // Only a panic ends one; a worker that does not accept is none.
-                        _ = accepting.join_next() => {}
-                    }
-                });
-                // All connections end here.
-                drop(runtime);
-                drop(alarm);
-            })?;
-        workers.threads.push(thread);
-        workers.statistics.push(statistics);
-    }
-    Ok(workers)
-}
-
-fn accept(
-    runtime: &Runtime,
-    listeners: Listeners,
-    shared: &Arc<Shared>,
-) -> io::Result<JoinSet<()>> {
-    let _context = runtime.enter();
-    let mut accepting = JoinSet::new();
-    for (direction, listeners) in [
-        (Direction::Outbound, listeners.outbound),
-        (Direction::Inbound, listeners.inbound),
-    ] {
-        for listener in listeners {
-            let listener = tokio::net::TcpListener::from_std(listener)?;
-            accepting.spawn(listener::accept(listener, direction, shared.clone()));
+        statistics.push(shared.statistics.clone());
+        for (direction, listeners) in [
+            (Direction::Outbound, listeners.outbound),
+            (Direction::Inbound, listeners.inbound),
+        ] {
+            let _context = threads.runtime(worker).enter();
+            for listener in listeners {
+                let listener = tokio::net::TcpListener::from_std(listener)?;
+                threads.spawn(
+                    worker,
+                    listener::accept(listener, direction, shared.clone()),
+                );
+            }
         }
     }
-    Ok(accepting)
-}
-
-/// Tells that its thread has ended, also by a panic.
-struct Alarm(mpsc::Sender<()>);
-
-impl Drop for Alarm {
-    fn drop(&mut self) {
-        // One is enough, and when nobody listens the process is ending.
-        let _ = self.0.try_send(());
-    }
+    Ok(Workers {
+        threads,
+        statistics,
+    })
 }
 
 impl Workers {
@@ -133,17 +80,13 @@ impl Workers {
         self.statistics.iter().map(|worker| worker.active()).sum()
     }
 
-    /// Returns when a worker has ended, which none does before [`stop`](Self::stop).
+    /// Returns when a worker accepts no more, by a panic.
     pub async fn failed(&mut self) {
-        self.ended.recv().await;
+        self.threads.failed().await;
     }
 
     /// Ends all workers, and with them the connections that are left.
     pub fn stop(self) {
-        self.stop.send_replace(true);
-        for thread in self.threads {
-            // A worker that panicked has told so on standard error.
-            let _ = thread.join();
-        }
+        self.threads.stop();
     }
 }

@@ -8,20 +8,12 @@ use std::{
 
 use nix::sys::socket::{setsockopt, sockopt::IpBindAddressNoPort};
 use rustix::io::Errno;
-use socket2::{SockRef, TcpKeepalive};
 use tokio::{
     net::{TcpSocket, TcpStream},
     time::timeout,
 };
 
-use crate::direction::Direction;
-
-/// Notices a peer that is gone without a word in seven and a half minutes, where the kernel's
-/// default takes two hours; sends nothing while data flows.
-pub const KEEPALIVE: TcpKeepalive = TcpKeepalive::new()
-    .with_time(Duration::from_secs(300))
-    .with_interval(Duration::from_secs(30))
-    .with_retries(5);
+use crate::{direction::Direction, socket_options::Keepalive};
 
 /// Where a connection goes and from which address.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -67,7 +59,7 @@ fn bind(socket: &TcpSocket, source: IpAddr) -> io::Result<()> {
 
 fn prepare(stream: &TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;
-    SockRef::from(stream).set_tcp_keepalive(&KEEPALIVE)
+    Keepalive::DEFAULT.apply(stream)
 }
 
 /// An upstream connection that could not be made.

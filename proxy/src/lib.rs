@@ -38,6 +38,7 @@ pub mod original_dst;
 pub mod outbound;
 pub mod pace;
 pub mod sidecar;
+pub mod socket_options;
 pub mod statistics;
 pub mod stream;
 pub mod tcp;

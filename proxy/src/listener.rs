@@ -1,5 +1,7 @@
 //! Binds the captured ports, and accepts.
 
+pub mod sockets;
+
 use std::{
     io,
     net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener},
@@ -17,6 +19,7 @@ use crate::{
     connection::{self, Shared},
     direction::Direction,
     pace::Pace,
+    socket_options::Keepalive,
 };
 
 /// Connections that wait for a worker; the kernel lowers it to `net.core.somaxconn`.
@@ -41,7 +44,7 @@ pub enum ListenError {
     )]
     Transparent {
         /// What the port is for.
-        purpose: &'static str,
+        purpose: Box<str>,
         /// The address asked for.
         address: SocketAddr,
         /// The kernel's words.
@@ -91,7 +94,7 @@ pub fn bind(
             };
             // Before it listens, lest a connection find it as it must not be.
             intercept(&socket, address, mode).map_err(|source| ListenError::Transparent {
-                purpose,
+                purpose: purpose.into(),
                 address,
                 source,
             })?;
@@ -140,7 +143,7 @@ fn intercept(socket: &Socket, address: SocketAddr, mode: InterceptionMode) -> io
 fn listen(socket: Socket) -> io::Result<TcpListener> {
     // Accepted sockets inherit both, which saves two calls for each.
     socket.set_tcp_nodelay(true)?;
-    socket.set_tcp_keepalive(&crate::connect::KEEPALIVE)?;
+    Keepalive::DEFAULT.apply(&socket)?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())
 }

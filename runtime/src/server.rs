@@ -31,7 +31,7 @@ pub enum BindError {
     #[error("bind {purpose} on {address}: the port is taken; end the other process or move one")]
     Taken {
         /// What the port is for.
-        purpose: &'static str,
+        purpose: Box<str>,
         /// The address asked for.
         address: SocketAddr,
         /// The kernel's words.
@@ -41,7 +41,7 @@ pub enum BindError {
     #[error("bind {purpose} on {address}")]
     Other {
         /// What the port is for.
-        purpose: &'static str,
+        purpose: Box<str>,
         /// The address asked for.
         address: SocketAddr,
         /// The kernel's words.
@@ -51,7 +51,8 @@ pub enum BindError {
 
 impl BindError {
     /// Sorts what `bind(2)` or `listen(2)` said.
-    pub fn new(purpose: &'static str, address: SocketAddr, source: io::Error) -> Self {
+    pub fn new(purpose: impl Into<Box<str>>, address: SocketAddr, source: io::Error) -> Self {
+        let purpose = purpose.into();
         match source.kind() {
             io::ErrorKind::AddrInUse => Self::Taken {
                 purpose,

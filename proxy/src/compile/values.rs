@@ -3,12 +3,9 @@
 use std::{net::SocketAddr, time::Duration};
 
 use fairlead_xds::{
-    envoy::config::core::v3::{
-        Address, SocketAddress, TcpKeepalive, address, socket_address::PortSpecifier,
-    },
+    envoy::config::core::v3::{Address, SocketAddress, address, socket_address::PortSpecifier},
     google::protobuf,
 };
-use socket2::TcpKeepalive as Keepalive;
 
 use super::At;
 
@@ -89,42 +86,6 @@ pub fn tcp_address(at: &At<'_>, message: &SocketAddress) -> Option<SocketAddr> {
             .field("address")
             .fault(format!("'{address}' is no IP address")),
     }
-}
-
-/// Keepalive probes; what the message leaves open is as the kernel has it.
-pub fn keepalive(at: &At<'_>, message: &TcpKeepalive) -> Option<Keepalive> {
-    let TcpKeepalive {
-        keepalive_probes,
-        keepalive_time,
-        keepalive_interval,
-    } = message;
-    let mut keepalive = Keepalive::new();
-    for (name, value) in [
-        ("keepalive_probes", keepalive_probes),
-        ("keepalive_time", keepalive_time),
-        ("keepalive_interval", keepalive_interval),
-    ] {
-        let Some(value) = value.map(|value| value.value) else {
-            continue;
-        };
-        // The kernel's own limits (tcp(7)).
-        let most = if name == "keepalive_probes" {
-            127
-        } else {
-            32_767
-        };
-        if !(1..=most).contains(&value) {
-            at.field(name)
-                .fault::<()>(format!("{value} is not from 1 to {most}"))?;
-        }
-        let seconds = Duration::from_secs(value.into());
-        keepalive = match name {
-            "keepalive_probes" => keepalive.with_retries(value),
-            "keepalive_time" => keepalive.with_time(seconds),
-            _ => keepalive.with_interval(seconds),
-        };
-    }
-    Some(keepalive)
 }
 
 #[cfg(test)]
@@ -216,27 +177,6 @@ mod tests {
         check(
             |at| socket_address(at, &pipe),
             Err("x.pipe: pipes are not supported"),
-        );
-    }
-
-    #[test]
-    fn keepalive_is_within_the_kernels_limits() {
-        let of = |probes, time| TcpKeepalive {
-            keepalive_probes: Some(protobuf::UInt32Value { value: probes }),
-            keepalive_time: Some(protobuf::UInt32Value { value: time }),
-            keepalive_interval: None,
-        };
-        let findings = Findings::default();
-        assert!(keepalive(&findings.at("x"), &of(3, 60)).is_some());
-        assert!(keepalive(&findings.at("x"), &of(0, 60)).is_none());
-        assert!(keepalive(&findings.at("x"), &of(3, 40_000)).is_none());
-        let faults = findings.faults();
-        assert_eq!(
-            faults.iter().map(ToString::to_string).collect::<Vec<_>>(),
-            [
-                "x.keepalive_probes: 0 is not from 1 to 127",
-                "x.keepalive_time: 40000 is not from 1 to 32767"
-            ]
         );
     }
 }

@@ -27,6 +27,7 @@ pub mod connect;
 pub mod connection;
 pub mod destination;
 pub mod direction;
+pub mod dns;
 pub mod ending;
 pub mod health;
 pub mod inbound;

@@ -7,6 +7,7 @@
 
 mod farewell;
 mod pipe;
+pub mod relay;
 
 use std::{
     cell::RefCell,

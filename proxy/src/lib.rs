@@ -33,6 +33,7 @@ pub mod grpc_health;
 pub mod health;
 pub mod health_check;
 pub mod inbound;
+pub mod inspector;
 pub mod lifecycle;
 pub mod listener;
 pub mod matcher;

@@ -20,6 +20,7 @@ pub mod access_log;
 pub mod admin;
 pub mod application;
 pub mod arguments;
+pub mod authorization;
 pub mod client;
 pub mod compile;
 pub mod config;

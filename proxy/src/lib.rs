@@ -39,6 +39,7 @@ pub mod lifecycle;
 pub mod listener;
 pub mod matcher;
 pub mod metrics;
+pub mod network_filter;
 pub mod original_dst;
 pub mod outbound;
 pub mod pace;

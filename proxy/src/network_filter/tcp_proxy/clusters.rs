@@ -1,0 +1,137 @@
+//! Which cluster a connection is sent to.
+
+use fairlead_xds::envoy::extensions::filters::network::tcp_proxy::v3::{
+    TcpProxy as Message,
+    tcp_proxy::{ClusterSpecifier, WeightedCluster, weighted_cluster::ClusterWeight},
+};
+
+use crate::{compile::At, network_filter::metadata_match::MetadataMatch};
+
+/// What connections may be sent to.
+#[derive(Clone, Debug)]
+pub struct Clusters {
+    chosen_by: ChosenBy,
+    metadata_match: MetadataMatch,
+}
+
+#[derive(Clone, Debug)]
+enum ChosenBy {
+    /// Nothing: there is one. Its name may be empty where another filter says the cluster.
+    Name(Box<str>),
+    /// Chance.
+    Weight {
+        clusters: Box<[Weighted]>,
+        total: u64,
+    },
+}
+
+#[derive(Clone, Debug)]
+struct Weighted {
+    name: Box<str>,
+    weight: u32,
+    /// With the filter's own; none if the cluster adds nothing to it.
+    metadata_match: Option<Box<MetadataMatch>>,
+}
+
+/// The cluster of a connection.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ClusterChoice<'a> {
+    /// The cluster's name.
+    pub name: &'a str,
+    /// What its endpoint's metadata must say.
+    pub metadata_match: &'a MetadataMatch,
+}
+
+impl Clusters {
+    pub(super) fn compile(at: &At<'_>, message: &Message) -> Option<Self> {
+        let metadata_match = MetadataMatch::of(message.metadata_match.as_ref());
+        let specifier = message.cluster_specifier.as_ref();
+        let chosen_by = match at.required("cluster_specifier", specifier)? {
+            ClusterSpecifier::Cluster(name) => ChosenBy::Name(name.as_str().into()),
+            ClusterSpecifier::WeightedClusters(clusters) => {
+                weighted(&at.field("weighted_clusters"), clusters, &metadata_match)?
+            }
+        };
+        Some(Self {
+            chosen_by,
+            metadata_match,
+        })
+    }
+
+    /// The names of all, in the order of the configuration.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        let (one, several) = match &self.chosen_by {
+            ChosenBy::Name(name) => ((!name.is_empty()).then_some(&**name), &[][..]),
+            ChosenBy::Weight { clusters, .. } => (None, &**clusters),
+        };
+        one.into_iter()
+            .chain(several.iter().map(|cluster| &*cluster.name))
+    }
+
+    /// As in Envoy, weights go before what another filter said.
+    pub(super) fn choose<'a>(
+        &'a self,
+        of_filter: Option<&'a str>,
+        random: u64,
+    ) -> Option<ClusterChoice<'a>> {
+        let (name, metadata_match) = match &self.chosen_by {
+            ChosenBy::Name(name) => (of_filter.unwrap_or(name), &self.metadata_match),
+            ChosenBy::Weight { clusters, total } => {
+                let cluster = by_weight(clusters, random % total)?;
+                let own = cluster.metadata_match.as_deref();
+                (&*cluster.name, own.unwrap_or(&self.metadata_match))
+            }
+        };
+        (!name.is_empty()).then_some(ClusterChoice {
+            name,
+            metadata_match,
+        })
+    }
+}
+
+/// The cluster in whose part of the whole the number is.
+fn by_weight(clusters: &[Weighted], number: u64) -> Option<&Weighted> {
+    let mut end = 0;
+    clusters.iter().find(|cluster| {
+        end += u64::from(cluster.weight);
+        number < end
+    })
+}
+
+fn weighted(at: &At<'_>, message: &WeightedCluster, of_filter: &MetadataMatch) -> Option<ChosenBy> {
+    let WeightedCluster { clusters: asked } = message;
+    if asked.is_empty() {
+        return at.field("clusters").fault("is empty");
+    }
+    let clusters = at.each("clusters", asked, |at, message| {
+        let ClusterWeight {
+            name,
+            weight,
+            metadata_match,
+        } = message;
+        let mut sound = true;
+        if name.is_empty() {
+            at.field("name").fault::<()>("is empty");
+            sound = false;
+        }
+        if *weight == 0 {
+            at.field("weight").fault::<()>("must be at least 1");
+            sound = false;
+        }
+        let own = MetadataMatch::of(metadata_match.as_ref());
+        sound.then(|| Weighted {
+            name: name.as_str().into(),
+            weight: *weight,
+            metadata_match: (!own.is_empty()).then(|| of_filter.merged(&own).into()),
+        })
+    });
+    // The weights of all, each of 32 bits, are as many as fit into memory: no overflow.
+    let total = clusters
+        .iter()
+        .map(|cluster| u64::from(cluster.weight))
+        .sum();
+    (clusters.len() == asked.len()).then(|| ChosenBy::Weight {
+        clusters: clusters.into(),
+        total,
+    })
+}

@@ -50,7 +50,7 @@ impl<'a> Decision<'a> {
         let Self::Deny { policy } = self else {
             return None;
         };
-        let name = policy.unwrap_or("none");
+        let name = policy.filter(|name| !name.is_empty()).unwrap_or("none");
         let name = name.replace([' ', '\t', '\n', '\r', '\x0b', '\x0c'], "_");
         Some(format!("rbac_access_denied_matched_policy[{name}]"))
     }

@@ -3,9 +3,6 @@
 use std::net::SocketAddr;
 
 /// What policies may ask of a connection.
-///
-/// An IPv4 address that a socket for both families tells as IPv6 has to be given as IPv4: ranges of
-/// IPv4 match that alone.
 #[derive(Clone, Copy, Debug)]
 pub struct Facts<'a> {
     /// Where the connection comes from, as the PROXY protocol says if the listener speaks it.
@@ -24,6 +21,8 @@ pub struct Facts<'a> {
 /// What a certificate says of who has it.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct PeerIdentity {
+    /// Whether there is a certificate, and it was found valid by the listener's authorities.
+    pub is_validated: bool,
     /// Alternative names that are URIs; a SPIFFE identity is one.
     pub uri_sans: Box<[Box<str>]>,
     /// Alternative names that are DNS names.

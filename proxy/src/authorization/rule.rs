@@ -26,6 +26,8 @@ pub(super) enum Rule {
     ServerName(StringMatcher),
     /// A peer with TLS, of such a name if one is given.
     Authenticated(Option<StringMatcher>),
+    /// A peer with a valid certificate, for such a URI if one is given.
+    Validated(Option<StringMatcher>),
     RemoteIp(IpNet),
     DirectRemoteIp(IpNet),
 }
@@ -33,7 +35,8 @@ pub(super) enum Rule {
 impl Rule {
     /// Whether the connection is meant.
     pub(super) fn matches(&self, facts: &Facts<'_>) -> bool {
-        let within = |net: &IpNet, address: SocketAddr| net.contains(&address.ip());
+        // A socket for both families tells an address of IPv4 as one of IPv6.
+        let within = |net: &IpNet, address: SocketAddr| net.contains(&address.ip().to_canonical());
         match self {
             Self::Any => true,
             Self::Never => false,
@@ -46,6 +49,10 @@ impl Rule {
             Self::Authenticated(name) => facts.peer.is_some_and(|peer| match name {
                 Some(name) => peer.names().any(|of_peer| name.matches(of_peer)),
                 None => true,
+            }),
+            Self::Validated(uri) => facts.peer.is_some_and(|peer| {
+                let has = |uri: &StringMatcher| peer.uri_sans.iter().any(|san| uri.matches(san));
+                peer.is_validated && uri.as_ref().is_none_or(has)
             }),
             Self::RemoteIp(net) => within(net, facts.remote),
             Self::DirectRemoteIp(net) => within(net, facts.direct_remote),

@@ -19,6 +19,9 @@ use crate::{
 /// The close reason of a connection that may not go on.
 pub const DENY_CLOSE: &str = "rbac_deny_close";
 
+/// Below which name Envoy keeps what the filter found out.
+pub const METADATA: &str = "envoy.filters.network.rbac";
+
 /// `envoy.filters.network.rbac`
 ///
 /// Envoy decides when the downstream's first bytes arrive, or its end without any: the upstream
@@ -130,6 +133,25 @@ impl Rbac {
         let [enforced, shadow] = [&self.rules, &self.shadow_rules]
             .map(|engine| engine.as_ref().map(|engine| engine.decide(facts)));
         Verdict { enforced, shadow }
+    }
+
+    /// The metadata that Envoy sets under [`METADATA`] for what the shadow rules say, which access
+    /// logs may show.
+    pub fn shadow_metadata<'a>(&self, shadow: Decision<'a>) -> Vec<(String, &'a str)> {
+        let result = match shadow.is_denied() {
+            true => "denied",
+            false => "allowed",
+        };
+        let policy = shadow.policy().filter(|name| !name.is_empty());
+        let entries = [
+            ("shadow_effective_policy_id", policy),
+            ("shadow_engine_result", Some(result)),
+        ];
+        let prefix = &self.shadow_rules_stat_prefix;
+        let entries = entries
+            .into_iter()
+            .filter_map(|(key, value)| Some((format!("{prefix}{key}"), value?)));
+        entries.collect()
     }
 
     /// The whole name of a statistic.
@@ -249,6 +271,20 @@ mod tests {
             ..message()
         };
         check(&tree, true, &["tcp.rbac.denied"]);
+    }
+
+    #[test]
+    fn what_the_shadow_rules_say_is_told() {
+        let filter = compile(&Message {
+            shadow_rules_stat_prefix: "dry_".to_owned(),
+            ..message()
+        });
+        let result = |text| ("dry_shadow_engine_result".to_owned(), text);
+        let policy = ("dry_shadow_effective_policy_id".to_owned(), "p");
+        let denied = filter.shadow_metadata(Decision::Deny { policy: Some("p") });
+        assert_eq!(denied, [policy, result("denied")]);
+        let allowed = filter.shadow_metadata(Decision::Allow { policy: None });
+        assert_eq!(allowed, [result("allowed")]);
     }
 
     #[test]

@@ -122,7 +122,7 @@ impl<L> TcpProxy<L> {
     ///
     /// It is Envoy's hash of the address as text, so that both choose the same endpoint.
     pub fn hash(&self, source: IpAddr) -> Option<u64> {
-        let hash = || XxHash64::oneshot(0, source.to_string().as_bytes());
+        let hash = || XxHash64::oneshot(0, source.to_canonical().to_string().as_bytes());
         self.hashes_source_ip.then(hash)
     }
 

@@ -1,6 +1,6 @@
 use fairlead_xds::{
     envoy::{
-        config::core::v3::ExtensionConfigSource,
+        config::core::v3::{BackoffStrategy, ExtensionConfigSource},
         config::listener::v3::filter::ConfigType,
         extensions::filters::{
             common::set_filter_state::v3::{FilterStateValue, filter_state_value::Key},
@@ -19,16 +19,18 @@ use fairlead_xds::{
                 zookeeper_proxy::v3::ZooKeeperProxy,
             },
         },
-        r#type::v3::TokenBucket,
+        r#type::v3::{Percent, TokenBucket},
     },
-    google::protobuf::{Any, Duration, UInt64Value},
+    google::protobuf::{Any, Duration, UInt32Value, UInt64Value},
     prost::{self, Name},
 };
 
 use super::{typed_struct::tests::structure, *};
 use crate::compile::{Fault, Findings};
 
-fn any(message: &impl Name) -> Any {
+mod hostile;
+
+fn packed(message: &impl Name) -> Any {
     Any {
         value: message.encode_to_vec(),
         ..of_type(&message_name(message))
@@ -55,7 +57,7 @@ fn filter(any: Any) -> Filter {
 }
 
 fn tcp_proxy() -> Filter {
-    filter(any(&TcpProxyMessage {
+    filter(packed(&TcpProxyMessage {
         stat_prefix: "p".to_owned(),
         cluster_specifier: Some(ClusterSpecifier::Cluster("c".to_owned())),
         ..TcpProxyMessage::default()
@@ -63,7 +65,7 @@ fn tcp_proxy() -> Filter {
 }
 
 fn rbac() -> Filter {
-    filter(any(&RbacMessage {
+    filter(packed(&RbacMessage {
         stat_prefix: "p".to_owned(),
         ..RbacMessage::default()
     }))
@@ -135,10 +137,10 @@ fn filters_keep_their_order() {
     };
     check(
         &[
-            filter(any(&limit)),
+            filter(packed(&limit)),
             rbac(),
-            filter(any(&rate)),
-            filter(any(&SniCluster {})),
+            filter(packed(&rate)),
+            filter(packed(&SniCluster {})),
             tcp_proxy(),
         ],
         &[
@@ -150,15 +152,15 @@ fn filters_keep_their_order() {
         ],
         &[],
     );
-    check(&[filter(any(&Echo {}))], &["echo"], &[]);
-    let response = filter(any(&DirectResponseMessage::default()));
+    check(&[filter(packed(&Echo {}))], &["echo"], &[]);
+    let response = filter(packed(&DirectResponseMessage::default()));
     check(&[response], &["direct_response"], &[]);
     check(&[], &[], &[]);
 }
 
 #[test]
 fn the_last_filter_and_no_other_takes_the_connection() {
-    let echo = || filter(any(&Echo {}));
+    let echo = || filter(packed(&Echo {}));
     check_faults(
         &[echo(), tcp_proxy()],
         &["filters[0]: the filter 'Echo' takes the connection, and must be the last of its chain"],
@@ -222,8 +224,8 @@ fn filters_that_only_look_are_left_out_and_told() {
     let told = "filters[0].typed_config: is left out: what the protocol says is not counted";
     let mysql = of_type("envoy.extensions.filters.network.mysql_proxy.v3.MySQLProxy");
     for observer in [
-        filter(any(&MongoProxy::default())),
-        filter(any(&ZooKeeperProxy::default())),
+        filter(packed(&MongoProxy::default())),
+        filter(packed(&ZooKeeperProxy::default())),
         filter(mysql),
         postgres(0),
     ] {
@@ -271,7 +273,7 @@ fn filters_that_may_enforce_something_are_refused() {
         check_fault(named(name, type_name), &fault);
     }
     let fault = "typed_config: the filter 'Wasm' (envoy.extensions.filters.network.wasm.v3.Wasm) is not supported, and may enforce security";
-    check_fault(filter(any(&Wasm::default())), fault);
+    check_fault(filter(packed(&Wasm::default())), fault);
     let wasm = "envoy.extensions.filters.network.wasm.v3.Wasm";
     let mut wasm = filter(structure("udpa.type.v1.TypedStruct", wasm));
     wasm.name = "Wasm".to_owned();
@@ -281,7 +283,7 @@ fn filters_that_may_enforce_something_are_refused() {
 #[test]
 fn filters_that_route_are_refused() {
     let fault = "typed_config: the filter 'RedisProxy' (envoy.extensions.filters.network.redis_proxy.v3.RedisProxy) is not supported, and says where connections go";
-    check_fault(filter(any(&RedisProxy::default())), fault);
+    check_fault(filter(packed(&RedisProxy::default())), fault);
     let http = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager";
     let fault = "typed_config: HTTP is not carried out yet: until it is, connections can be passed on by tcp_proxy";
     check_fault(filter(of_type(http)), fault);
@@ -296,7 +298,7 @@ fn filter_state_of_envoy_is_refused_and_other_is_left_out() {
         ..FilterStateValue::default()
     };
     let sets = |values: Vec<_>| {
-        filter(any(&SetFilterState {
+        filter(packed(&SetFilterState {
             on_new_connection: values,
             ..SetFilterState::default()
         }))
@@ -344,7 +346,7 @@ fn a_filter_has_a_name_and_a_configuration() {
 fn the_faults_of_each_filter_are_told() {
     let broken = filter(Any {
         value: vec![0xff],
-        ..any(&Echo {})
+        ..packed(&Echo {})
     });
     let nothing = |any: Any| {
         filter(Any {
@@ -353,10 +355,10 @@ fn the_faults_of_each_filter_are_told() {
         })
     };
     let filters = [
-        nothing(any(&RbacMessage::default())),
-        nothing(any(&ConnectionLimitMessage::default())),
+        nothing(packed(&RbacMessage::default())),
+        nothing(packed(&ConnectionLimitMessage::default())),
         broken,
-        nothing(any(&TcpProxyMessage::default())),
+        nothing(packed(&TcpProxyMessage::default())),
     ];
     let (compiled, faults, _) = run(&filters);
     assert!(compiled.is_none());

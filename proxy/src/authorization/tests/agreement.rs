@@ -95,6 +95,7 @@ fn a_connection() -> impl Strategy<Value = Connection> {
     };
     let sans = || prop::collection::vec(name().prop_map(Into::into), 0..2);
     let peer = (sans(), sans(), name()).prop_map(|(uri, dns, subject)| PeerIdentity {
+        is_validated: true,
         uri_sans: uri.into(),
         dns_sans: dns.into(),
         subject: subject.into(),

@@ -49,4 +49,5 @@ pub mod statistics;
 pub mod stream;
 pub mod tcp;
 pub mod threads;
+pub mod tls;
 pub mod workers;

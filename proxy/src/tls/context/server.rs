@@ -1,0 +1,296 @@
+//! Downstream contexts.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use arc_swap::ArcSwap;
+use fairlead_xds::{
+    envoy::extensions::transport_sockets::tls::v3::{
+        DownstreamTlsContext as Message, TlsSessionTicketKeys,
+        downstream_tls_context::{OcspStaplePolicy, SessionTicketKeysType},
+        secret::Type,
+    },
+    prost::Message as _,
+};
+use rustls::{
+    ServerConfig, TicketRotator,
+    pki_types::CertificateDer,
+    server::{
+        NoServerSessionStorage, ProducesTickets, ServerSessionMemoryCache, StoresServerSessions,
+    },
+};
+
+use super::{
+    super::{
+        certificate::Certificate,
+        certificates::Certificates,
+        files::{Files, Reload},
+        inputs::Inputs,
+        parameters::Role,
+        peer::sha256,
+        sessions::{TICKET_KEY_BYTES, Tickets},
+        trust::Trust,
+        verifier::Verifier,
+    },
+    Contexts, Digest,
+    common::{Common, secret},
+    files,
+};
+use crate::compile::{At, Fault, Findings};
+
+/// How downstream connections are encrypted.
+#[derive(Debug)]
+pub struct DownstreamTls {
+    /// The message, from which all is made again when a file changes.
+    message: Box<[u8]>,
+    current: ArcSwap<Server>,
+    files: Mutex<Files>,
+}
+
+/// What is made of the message and the files it names.
+#[derive(Debug)]
+pub(in super::super) struct Server {
+    /// For clients that offer a protocol that we have, or none.
+    pub(in super::super) config: Arc<ServerConfig>,
+    /// For clients that offer other protocols alone: they are answered with none, where the library
+    /// would refuse them.
+    pub(in super::super) without_alpn: Arc<ServerConfig>,
+    pub(in super::super) verifier: Option<Arc<Verifier>>,
+    pub(in super::super) require_certificate: bool,
+    /// Those that are shown, leaf first.
+    chains: Vec<Vec<CertificateDer<'static>>>,
+}
+
+/// Sessions of TLS 1.2 that are held for clients without tickets.
+const STORED_SESSIONS: usize = 256;
+
+/// How long a session may be resumed, as in Envoy.
+const SESSION_SECONDS: u32 = 2 * 60 * 60;
+
+impl DownstreamTls {
+    /// The context that the message asks for, with its certificates read.
+    pub fn compile(at: &At<'_>, message: &Message, contexts: &Contexts) -> Option<Arc<Self>> {
+        let message_bytes = message.encode_to_vec();
+        let digest = sha256(&message_bytes);
+        if let Some(known) = contexts.shared().servers.find(&digest) {
+            return Some(known);
+        }
+        let inputs = contexts.inputs();
+        let server = Server::compile(at, message, digest, &inputs)?;
+        let made = Arc::new(Self {
+            message: message_bytes.into(),
+            current: ArcSwap::from_pointee(server),
+            files: files(inputs),
+        });
+        contexts.shared().servers.keep(digest, &made);
+        Some(made)
+    }
+
+    pub(in super::super) fn current(&self) -> Arc<Server> {
+        self.current.load_full()
+    }
+
+    /// Whether clients without a certificate are refused.
+    pub fn requires_certificate(&self) -> bool {
+        self.current.load().require_certificate
+    }
+
+    /// The chains that are shown, leaf first.
+    pub fn certificate_chains(&self) -> Vec<Vec<CertificateDer<'static>>> {
+        self.current.load().chains.clone()
+    }
+}
+
+impl Reload for DownstreamTls {
+    fn files(&self) -> MutexGuard<'_, Files> {
+        self.files.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn reload(&self, inputs: &Inputs<'_>) -> Result<(), Vec<Fault>> {
+        let findings = Findings::default();
+        let at = findings.at("");
+        let digest = sha256(&self.message);
+        let server = Message::decode(&*self.message)
+            .map_or_else(|error| at.fault(error.to_string()), Some)
+            .and_then(|message| Server::compile(&at, &message, digest, inputs));
+        let server = server.ok_or_else(|| findings.faults())?;
+        self.current.store(Arc::new(server));
+        Ok(())
+    }
+}
+
+impl Server {
+    fn compile(
+        at: &At<'_>,
+        message: &Message,
+        digest: Digest,
+        inputs: &Inputs<'_>,
+    ) -> Option<Self> {
+        let Message {
+            common_tls_context,
+            require_client_certificate,
+            require_sni,
+            disable_stateful_session_resumption,
+            session_timeout,
+            ocsp_staple_policy,
+            full_scan_certs_on_sni_mismatch,
+            prefer_client_ciphers,
+            session_ticket_keys_type,
+        } = message;
+        let at_policy = at.field("ocsp_staple_policy");
+        let policy = match OcspStaplePolicy::try_from(*ocsp_staple_policy) {
+            Ok(OcspStaplePolicy::LenientStapling) => Some(()),
+            Ok(policy) => at_policy.fault(format!(
+                "{} is not supported, only LENIENT_STAPLING",
+                policy.as_str_name()
+            )),
+            Err(_) => at_policy.fault(format!("{ocsp_staple_policy} is no policy")),
+        };
+        let lifetime = match session_timeout {
+            Some(timeout) => match u32::try_from(timeout.seconds) {
+                Ok(0) => Some(SESSION_SECONDS),
+                Ok(seconds) => Some(seconds),
+                Err(_) => at
+                    .field("session_timeout")
+                    .fault("must be at least 0 and less than 2^32 seconds"),
+            },
+            None => Some(SESSION_SECONDS),
+        };
+        let common = at
+            .required("common_tls_context", common_tls_context.as_ref())
+            .and_then(|common| {
+                let at = at.field("common_tls_context");
+                Common::compile(&at, common, false, Role::Server, inputs)
+            });
+        let keys = ticket_keys(at, session_ticket_keys_type.as_ref(), inputs)?;
+        let (
+            Common {
+                parameters,
+                certificates,
+                trust,
+                alpn,
+            },
+            lifetime,
+        ) = (common?, lifetime?);
+        policy?;
+
+        let require_certificate = require_client_certificate.is_some_and(|value| value.value);
+        let asks = require_certificate || trust.as_ref().is_some_and(|trust| trust.verifies());
+        // Who may use a ticket again depends on all that was read, too.
+        let context = context_of(digest, &certificates, trust.as_deref());
+        let verifier = asks.then(|| {
+            let trust = trust.unwrap_or_default();
+            let mut verifier = Verifier::new(trust, Arc::default(), &parameters, Role::Server);
+            verifier.mandatory = require_certificate;
+            Arc::new(verifier)
+        });
+        let builder = ServerConfig::builder_with_provider(parameters.provider)
+            .with_protocol_versions(parameters.versions);
+        let builder = match builder {
+            Ok(builder) => builder,
+            Err(error) => return at.field("common_tls_context").fault(error.to_string()),
+        };
+        let builder = match &verifier {
+            Some(verifier) => builder.with_client_cert_verifier(verifier.clone()),
+            None => builder.with_no_client_auth(),
+        };
+        let chains = certificates
+            .iter()
+            .map(|own| own.key.cert.clone())
+            .collect();
+        let mut config = builder.with_cert_resolver(Arc::new(Certificates {
+            list: certificates,
+            full_scan: full_scan_certs_on_sni_mismatch.is_some_and(|value| value.value),
+            require_sni: require_sni.is_some_and(|value| value.value),
+        }));
+        config.ignore_client_order = !prefer_client_ciphers;
+        config.session_storage = if *disable_stateful_session_resumption {
+            Arc::new(NoServerSessionStorage {}) as Arc<dyn StoresServerSessions>
+        } else {
+            ServerSessionMemoryCache::new(STORED_SESSIONS)
+        };
+        config.alpn_protocols = alpn;
+        config.send_tls13_tickets = match keys {
+            // TLS 1.3 knows no other way.
+            TicketKeys::Disabled => 0,
+            _ => 1,
+        };
+        let ticketer = match keys {
+            TicketKeys::Disabled => None,
+            TicketKeys::Random => match TicketRotator::new(lifetime, Tickets::random) {
+                Ok(tickets) => Some(Arc::new(tickets) as Arc<dyn ProducesTickets>),
+                Err(error) => return at.fault(format!("no ticket keys: {error}")),
+            },
+            TicketKeys::Given(keys) => match Tickets::new(keys.iter(), lifetime, context) {
+                Some(tickets) => Some(Arc::new(tickets) as Arc<dyn ProducesTickets>),
+                None => return at.field("session_ticket_keys").fault("cannot be used"),
+            },
+        };
+        if let Some(ticketer) = ticketer {
+            config.ticketer = ticketer;
+        }
+        let mut without_alpn = config.clone();
+        without_alpn.alpn_protocols.clear();
+        Some(Self {
+            config: Arc::new(config),
+            without_alpn: Arc::new(without_alpn),
+            verifier,
+            require_certificate,
+            chains,
+        })
+    }
+}
+
+fn context_of(digest: Digest, certificates: &[Certificate], trust: Option<&Trust>) -> Digest {
+    let mut bytes = digest.to_vec();
+    for certificate in certificates {
+        for part in &certificate.key.cert {
+            bytes.extend_from_slice(&sha256(part));
+        }
+    }
+    bytes.extend_from_slice(&trust.map_or([0; 32], Trust::digest));
+    sha256(&bytes)
+}
+
+enum TicketKeys {
+    Random,
+    Given(Box<[[u8; TICKET_KEY_BYTES]]>),
+    Disabled,
+}
+
+fn ticket_keys(
+    at: &At<'_>,
+    keys: Option<&SessionTicketKeysType>,
+    inputs: &Inputs<'_>,
+) -> Option<TicketKeys> {
+    let (at, keys) = match keys {
+        None | Some(SessionTicketKeysType::DisableStatelessSessionResumption(false)) => {
+            return Some(TicketKeys::Random);
+        }
+        Some(SessionTicketKeysType::DisableStatelessSessionResumption(true)) => {
+            return Some(TicketKeys::Disabled);
+        }
+        Some(SessionTicketKeysType::SessionTicketKeys(keys)) => {
+            (at.field("session_ticket_keys"), keys.clone())
+        }
+        Some(SessionTicketKeysType::SessionTicketKeysSdsSecretConfig(config)) => {
+            let at = at.field("session_ticket_keys_sds_secret_config");
+            match secret(&at, config, inputs)? {
+                Type::SessionTicketKeys(keys) => (at.field("secret"), keys),
+                _ => return at.fault(format!("the secret '{}' is no ticket key", config.name)),
+            }
+        }
+    };
+    let TlsSessionTicketKeys { keys } = keys;
+    if keys.is_empty() {
+        return at.field("keys").fault("is empty");
+    }
+    let sound = at.each("keys", &keys, |at, source| {
+        let key = inputs.read(at, source)?;
+        let length = key.len();
+        <[u8; TICKET_KEY_BYTES]>::try_from(key).map_or_else(
+            |_| at.fault(format!("has {length} bytes, not {TICKET_KEY_BYTES}")),
+            Some,
+        )
+    });
+    (sound.len() == keys.len()).then(|| TicketKeys::Given(sound.into()))
+}

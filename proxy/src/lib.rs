@@ -22,6 +22,7 @@ pub mod application;
 pub mod arguments;
 pub mod authorization;
 pub mod client;
+pub mod cluster;
 pub mod compile;
 pub mod config;
 pub mod connect;

@@ -1,0 +1,11 @@
+//! Clusters: which endpoints there are and which of them a connection goes to.
+//!
+//! An [`assignment`] names the endpoints of a cluster. It becomes an [`endpoint_set`], which all
+//! workers share and which keeps what is known of an [`endpoint`] from one assignment to the next.
+//!
+//! Nothing here waits, reads a clock or draws lots: instants and generators are passed in.
+
+pub mod assignment;
+pub mod endpoint;
+pub mod endpoint_set;
+pub mod metadata;

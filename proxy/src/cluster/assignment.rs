@@ -1,0 +1,475 @@
+//! Which endpoints a cluster has, as assigned (`envoy.config.endpoint.v3.ClusterLoadAssignment`).
+
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
+
+use fairlead_xds::{
+    envoy::{
+        config::{
+            core::v3::{
+                self as core, address::Address as AddressMessage, socket_address::PortSpecifier,
+            },
+            endpoint::v3::{
+                ClusterLoadAssignment, Endpoint as EndpointMessage, LbEndpoint,
+                LocalityLbEndpoints,
+                cluster_load_assignment::{Policy, policy::DropOverload as DropOverloadMessage},
+                endpoint::HealthCheckConfig,
+                lb_endpoint::HostIdentifier,
+                locality_lb_endpoints::LbConfig,
+            },
+        },
+        r#type::v3::{FractionalPercent, fractional_percent::DenominatorType},
+    },
+    google::protobuf,
+};
+
+use super::{
+    endpoint::{Attributes, HealthCheckTarget, HealthStatus, Locality},
+    metadata::Metadata,
+};
+use crate::compile::At;
+
+/// The lowest priority that there may be.
+const LAST_PRIORITY: u32 = 128;
+
+/// The endpoints of a cluster, by name or by address.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Assignment {
+    /// The cluster, or the name that it asks for its endpoints by.
+    pub cluster_name: Box<str>,
+    /// The endpoints, by priority and locality.
+    pub localities: Box<[AssignedLocality]>,
+    /// In percent: how many more endpoints there are than needed. 140 where nothing is said.
+    pub overprovisioning_factor: u32,
+    /// The health of a priority is measured by weight, not by number.
+    pub weighted_priority_health: bool,
+    /// What is not to be forwarded at all.
+    pub drop_overload: Option<Box<DropOverload>>,
+}
+
+/// The endpoints of one locality at one priority.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AssignedLocality {
+    /// Where they run.
+    pub locality: Arc<Locality>,
+    /// Their priority.
+    pub priority: u32,
+    /// The share of the locality; 0 if none is assigned.
+    pub weight: u32,
+    /// The endpoints.
+    pub endpoints: Box<[AssignedEndpoint]>,
+}
+
+/// One endpoint, or those that its name leads to.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AssignedEndpoint {
+    /// Where it serves.
+    pub address: Address,
+    /// What is said of it.
+    pub attributes: Attributes,
+}
+
+/// Where an endpoint serves.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub enum Address {
+    /// At this address.
+    Ip(SocketAddr),
+    /// At the addresses of this name, at this port.
+    Name(Box<str>, u16),
+}
+
+/// A part of the traffic that is dropped.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct DropOverload {
+    /// Why.
+    pub category: Box<str>,
+    /// How many of a million connections or requests.
+    pub per_million: u32,
+}
+
+impl DropOverload {
+    /// Whether this random number is one of those that are dropped.
+    pub fn drops(&self, random: u64) -> bool {
+        random % 1_000_000 < u64::from(self.per_million)
+    }
+}
+
+impl Assignment {
+    /// The endpoints that the message assigns.
+    pub fn compile(at: &At<'_>, message: &ClusterLoadAssignment) -> Option<Self> {
+        let ClusterLoadAssignment {
+            cluster_name,
+            endpoints,
+            named_endpoints,
+            policy,
+        } = message;
+        let name = if cluster_name.is_empty() {
+            at.field("cluster_name").fault::<()>("is empty")
+        } else {
+            Some(())
+        };
+        if !named_endpoints.is_empty() {
+            at.field("named_endpoints")
+                .unsupported("endpoints cannot be referred to by name");
+        }
+        let localities = at.each("endpoints", endpoints, locality);
+        let all = localities.len() == endpoints.len();
+        let sum = locality_weights(at, endpoints);
+        let compiled = Self {
+            cluster_name: cluster_name.as_str().into(),
+            localities: localities.into(),
+            overprovisioning_factor: 140,
+            ..Self::default()
+        };
+        let compiled = with_policy(at, policy.as_ref(), compiled);
+        name.and(sum).filter(|()| all).and(compiled)
+    }
+}
+
+fn with_policy(at: &At<'_>, policy: Option<&Policy>, mut of: Assignment) -> Option<Assignment> {
+    let Some(Policy {
+        drop_overloads,
+        overprovisioning_factor,
+        endpoint_stale_after,
+        weighted_priority_health,
+    }) = policy
+    else {
+        return Some(of);
+    };
+    let at = at.field("policy");
+    let drops = at.each("drop_overloads", drop_overloads, drop_overload);
+    let mut sound = drops.len() == drop_overloads.len();
+    if drop_overloads.len() > 1 {
+        at.field("drop_overloads")
+            .fault::<()>("may have one element only");
+        sound = false;
+    }
+    of.drop_overload = drops.into_iter().next().map(Box::new);
+    if let Some(factor) = overprovisioning_factor {
+        if factor.value == 0 {
+            at.field("overprovisioning_factor")
+                .fault::<()>("must be greater than 0");
+            sound = false;
+        }
+        of.overprovisioning_factor = factor.value;
+    }
+    if let Some(duration) = endpoint_stale_after {
+        let at = at.field("endpoint_stale_after");
+        if duration.seconds <= 0 && duration.nanos <= 0 {
+            at.fault::<()>("must be greater than 0");
+            sound = false;
+        } else {
+            at.unsupported("endpoints are kept until others are assigned");
+        }
+    }
+    of.weighted_priority_health = *weighted_priority_health;
+    sound.then_some(of)
+}
+
+fn drop_overload(at: &At<'_>, message: &DropOverloadMessage) -> Option<DropOverload> {
+    let DropOverloadMessage {
+        category,
+        drop_percentage,
+    } = message;
+    if category.is_empty() {
+        return at.field("category").fault("is empty");
+    }
+    let at = at.field("drop_percentage");
+    let FractionalPercent {
+        numerator,
+        denominator,
+    } = drop_percentage.as_ref().copied().unwrap_or_default();
+    let factor = match DenominatorType::try_from(denominator) {
+        Ok(DenominatorType::Hundred) => 10_000,
+        Ok(DenominatorType::TenThousand) => 100,
+        Ok(DenominatorType::Million) => 1,
+        Err(_) => {
+            let at = at.field("denominator");
+            return at.fault(format!("{denominator} is no known denominator"));
+        }
+    };
+    let Some(per_million) = numerator
+        .checked_mul(factor)
+        .filter(|millionths| *millionths <= 1_000_000)
+    else {
+        return at.fault("is more than 100 %");
+    };
+    Some(DropOverload {
+        category: category.as_str().into(),
+        per_million,
+    })
+}
+
+/// The weights of the localities of a priority must be countable.
+fn locality_weights(at: &At<'_>, localities: &[LocalityLbEndpoints]) -> Option<()> {
+    let mut sums: BTreeMap<u32, u64> = BTreeMap::new();
+    for locality in localities {
+        let weight = locality
+            .load_balancing_weight
+            .map_or(0, |weight| weight.value);
+        *sums.entry(locality.priority).or_default() += u64::from(weight);
+    }
+    let large = sums.iter().find(|(_, sum)| **sum > u64::from(u32::MAX));
+    let Some((priority, sum)) = large else {
+        return Some(());
+    };
+    at.field("endpoints").fault(format!(
+        "the weights of the localities of priority {priority} add up to {sum}, more than {}",
+        u32::MAX
+    ))
+}
+
+fn locality(at: &At<'_>, message: &LocalityLbEndpoints) -> Option<AssignedLocality> {
+    let LocalityLbEndpoints {
+        locality,
+        // Envoy hands it to load balancers that are not its own.
+        metadata: _,
+        lb_endpoints,
+        load_balancing_weight,
+        priority,
+        // Envoy does not implement it either.
+        proximity: _,
+        lb_config,
+    } = message;
+    let weight = weight(at, load_balancing_weight.as_ref(), 0);
+    let mut sound = true;
+    if *priority > LAST_PRIORITY {
+        at.field("priority")
+            .fault::<()>(format!("{priority} is more than {LAST_PRIORITY}"));
+        sound = false;
+    }
+    match lb_config {
+        None => {}
+        Some(LbConfig::LedsClusterLocalityConfig(_)) => {
+            at.field("leds_cluster_locality_config")
+                .fault::<()>("endpoints that are discovered by locality are not supported");
+            sound = false;
+        }
+        #[expect(deprecated, reason = "to be refused")]
+        Some(LbConfig::LoadBalancerEndpoints(_)) => {
+            at.field("load_balancer_endpoints")
+                .fault::<()>("is not supported; use lb_endpoints");
+            sound = false;
+        }
+    }
+    let endpoints = at.each("lb_endpoints", lb_endpoints, endpoint);
+    sound &= endpoints.len() == lb_endpoints.len();
+    let sum = endpoints
+        .iter()
+        .map(|endpoint| u64::from(endpoint.attributes.weight))
+        .sum::<u64>();
+    if sum > u64::from(u32::MAX) {
+        at.field("lb_endpoints").fault::<()>(format!(
+            "the weights of the endpoints add up to {sum}, more than {}",
+            u32::MAX
+        ));
+        sound = false;
+    }
+    let core::Locality {
+        region,
+        zone,
+        sub_zone,
+    } = locality.clone().unwrap_or_default();
+    let compiled = AssignedLocality {
+        locality: Arc::new(Locality {
+            region: region.into(),
+            zone: zone.into(),
+            sub_zone: sub_zone.into(),
+        }),
+        priority: *priority,
+        weight: weight?,
+        endpoints: endpoints.into(),
+    };
+    sound.then_some(compiled)
+}
+
+fn weight(at: &At<'_>, weight: Option<&protobuf::UInt32Value>, otherwise: u32) -> Option<u32> {
+    match weight {
+        None => Some(otherwise),
+        Some(weight) if weight.value == 0 => at
+            .field("load_balancing_weight")
+            .fault("must be at least 1"),
+        Some(weight) => Some(weight.value),
+    }
+}
+
+fn endpoint(at: &At<'_>, message: &LbEndpoint) -> Option<AssignedEndpoint> {
+    let LbEndpoint {
+        health_status,
+        metadata,
+        load_balancing_weight,
+        host_identifier,
+    } = message;
+    let weight = weight(at, load_balancing_weight.as_ref(), 1);
+    let status = HealthStatus::from_number(*health_status).or_else(|| {
+        at.field("health_status")
+            .fault(format!("{health_status} is no known status"))
+    });
+    let of = |namespace: &str| {
+        let metadata = metadata.as_ref();
+        let values = metadata.and_then(|metadata| metadata.filter_metadata.get(namespace));
+        values.map(Metadata::new).unwrap_or_default()
+    };
+    let at_endpoint = at.field("endpoint");
+    let message = match at.required("endpoint", host_identifier.as_ref())? {
+        HostIdentifier::Endpoint(endpoint) => endpoint,
+        HostIdentifier::EndpointName(_) => {
+            return at
+                .field("endpoint_name")
+                .fault("endpoints cannot be referred to by name");
+        }
+    };
+    let EndpointMessage {
+        address: address_message,
+        health_check_config,
+        hostname,
+        additional_addresses,
+        // It renames statistics that are not kept for each endpoint.
+        observability_name: _,
+    } = message;
+    if !additional_addresses.is_empty() {
+        at_endpoint
+            .field("additional_addresses")
+            .unsupported("only the first address of an endpoint is used");
+    }
+    let place = at_endpoint.required("address", address_message.as_ref());
+    let place = place.and_then(|message| address(&at_endpoint.field("address"), message));
+    let health_check = match health_check_config {
+        None => Some(None),
+        Some(config) => {
+            let at = at_endpoint.field("health_check_config");
+            health_check_target(&at, config, place.as_ref()).map(Some)
+        }
+    };
+    Some(AssignedEndpoint {
+        address: place?,
+        attributes: Attributes {
+            hostname: hostname.as_str().into(),
+            weight: weight?,
+            health_status: status?,
+            metadata: of("envoy.lb"),
+            transport_socket_match: of("envoy.transport_socket_match"),
+            health_check: health_check?.map(Box::new),
+        },
+    })
+}
+
+fn health_check_target(
+    at: &At<'_>,
+    message: &HealthCheckConfig,
+    endpoint: Option<&Address>,
+) -> Option<HealthCheckTarget> {
+    let HealthCheckConfig {
+        port_value,
+        hostname,
+        address: place,
+        disable_active_health_check,
+    } = message;
+    let Ok(port) = u16::try_from(*port_value) else {
+        return at
+            .field("port_value")
+            .fault(format!("{port_value} is more than 65535"));
+    };
+    let checked = match place {
+        None => None,
+        Some(message) => {
+            let at = at.field("address");
+            match address(&at, message)? {
+                Address::Ip(address) => Some(address),
+                Address::Name(name, _) => {
+                    return at.fault(format!("'{name}' is no IP address"));
+                }
+            }
+        }
+    };
+    // The other port wins over that of the other address.
+    let served = match endpoint {
+        Some(Address::Ip(address)) => Some(*address),
+        _ => None,
+    };
+    let checked = match (checked, port) {
+        (checked, 0) => checked,
+        (checked, port) => {
+            let address = checked.or(served).map(|address| address.ip());
+            if address.is_none() && endpoint.is_some() {
+                at.field("port_value")
+                    .unsupported("an endpoint with a name is checked at the port it serves at");
+            }
+            address.map(|ip| SocketAddr::new(ip, port))
+        }
+    };
+    Some(HealthCheckTarget {
+        address: checked,
+        hostname: hostname.as_str().into(),
+        disabled: *disable_active_health_check,
+    })
+}
+
+fn address(at: &At<'_>, message: &core::Address) -> Option<Address> {
+    let socket = match at.required("address", message.address.as_ref())? {
+        AddressMessage::SocketAddress(socket) => socket,
+        AddressMessage::Pipe(_) => {
+            return at
+                .field("pipe")
+                .fault("Unix domain sockets are not supported as endpoints");
+        }
+        AddressMessage::EnvoyInternalAddress(_) => {
+            return at
+                .field("envoy_internal_address")
+                .fault("internal listeners are not supported");
+        }
+    };
+    let at = at.field("socket_address");
+    let core::SocketAddress {
+        protocol,
+        address,
+        resolver_name,
+        // Of listeners.
+        ipv4_compat: _,
+        network_namespace_filepath,
+        port_specifier,
+    } = socket;
+    let mut sound = true;
+    let mut refuse = |field: &str, message: &str| {
+        at.field(field).fault::<()>(message);
+        sound = false;
+    };
+    if *protocol != core::socket_address::Protocol::Tcp as i32 {
+        refuse("protocol", "only TCP is supported");
+    }
+    if address.is_empty() {
+        refuse("address", "is empty");
+    }
+    if !resolver_name.is_empty() {
+        refuse("resolver_name", "other resolvers are not supported");
+    }
+    if !network_namespace_filepath.is_empty() {
+        refuse(
+            "network_namespace_filepath",
+            "other network namespaces are not supported",
+        );
+    }
+    let port = match at.required("port_specifier", port_specifier.as_ref())? {
+        PortSpecifier::PortValue(port) => u16::try_from(*port).map_or_else(
+            |_| {
+                at.field("port_value")
+                    .fault(format!("{port} is more than 65535"))
+            },
+            Some,
+        ),
+        PortSpecifier::NamedPort(name) => at
+            .field("named_port")
+            .fault(format!("'{name}': ports cannot be named")),
+    };
+    let port = port.filter(|_| sound)?;
+    Some(match address.parse::<IpAddr>() {
+        Ok(ip) => Address::Ip(SocketAddr::new(ip, port)),
+        Err(_) => Address::Name(address.as_str().into(), port),
+    })
+}
+
+#[cfg(test)]
+mod tests;

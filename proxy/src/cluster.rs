@@ -9,3 +9,4 @@ pub mod assignment;
 pub mod endpoint;
 pub mod endpoint_set;
 pub mod metadata;
+pub mod policy;

@@ -47,6 +47,7 @@ pub mod pace;
 pub mod sidecar;
 pub mod socket_options;
 pub mod statistics;
+pub mod stats;
 pub mod stream;
 pub mod tcp;
 pub mod threads;

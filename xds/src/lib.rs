@@ -8,8 +8,14 @@
 //! - [`registry`] says which extensions there are, and which of them could enforce security;
 //! - [`descriptors`] is what the others know of the messages.
 
+pub mod bootstrap;
 pub mod descriptors;
+pub mod read;
 
+mod rules;
+mod scalar;
+mod tree;
+mod wire;
 
 /// The messages, in modules that are named as Envoy's packages: `envoy::config::listener::v3`.
 pub use envoy_types::pb::{envoy, google, xds};

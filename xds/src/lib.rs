@@ -10,7 +10,9 @@
 
 pub mod bootstrap;
 pub mod descriptors;
+pub mod json;
 pub mod read;
+pub mod registry;
 
 mod rules;
 mod scalar;

@@ -11,7 +11,9 @@
 //! [`proxy_protocol::inspect`].
 
 mod application_protocols;
+mod filters;
 pub mod http;
+mod inspection;
 mod predicate;
 pub mod proxy_protocol;
 mod statistic;
@@ -19,6 +21,8 @@ pub mod tls;
 
 pub use self::{
     application_protocols::ApplicationProtocols,
+    filters::ListenerFilters,
+    inspection::{Failure, Inspected, Inspection, Progress},
     predicate::Predicate,
     statistic::{Statistic, Statistics},
 };

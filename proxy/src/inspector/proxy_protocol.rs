@@ -109,7 +109,7 @@ impl Version {
 /// What the bytes are.
 #[derive(Debug, PartialEq)]
 pub enum Verdict<'a> {
-    /// It cannot be told before there are this many bytes.
+    /// It cannot be told, whatever comes, before there are this many bytes.
     NeedMore {
         /// The version that the bytes can only be of.
         version: Option<Version>,
@@ -183,7 +183,7 @@ pub fn inspect(bytes: &[u8]) -> Verdict<'_> {
     match (fits(SIGNATURE_V1), fits(SIGNATURE_V2)) {
         (true, true) => Verdict::NeedMore {
             version: None,
-            at_least: FIXED_V2,
+            at_least: 1,
         },
         (true, false) => inspect_v1(bytes),
         (false, true) => inspect_v2(bytes),
@@ -245,7 +245,9 @@ fn inspect_v2(bytes: &[u8]) -> Verdict<'_> {
         at_least,
     };
     let Some([.., command, _, high, low]) = bytes.first_chunk::<FIXED_V2>() else {
-        return need(FIXED_V2);
+        // Each byte of the signature can tell that it is something else.
+        let signature = bytes.len() < SIGNATURE_V2.len();
+        return need(if signature { bytes.len() + 1 } else { FIXED_V2 });
     };
     let length = FIXED_V2 + usize::from(u16::from_be_bytes([*high, *low]));
     // The load balancer's own connection: whatever else is in the header is passed over.

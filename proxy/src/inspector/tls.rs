@@ -80,7 +80,7 @@ impl TlsInspector {
 /// What the bytes are.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Verdict {
-    /// It cannot be told before there are this many bytes.
+    /// It cannot be told, whatever comes, before there are this many bytes.
     NeedMore {
         /// Of the whole connection.
         at_least: usize,
@@ -161,8 +161,14 @@ fn message(bytes: &[u8]) -> Message<'_> {
             return none(RECORD_HEADER);
         }
         let Ok((after, header)) = parse_tls_record_header(rest) else {
+            // Each of the first two bytes can tell that it is something else.
+            let needed = if rest.len() < 2 {
+                rest.len() + 1
+            } else {
+                RECORD_HEADER
+            };
             return Message::Partial {
-                at_least: position + RECORD_HEADER,
+                at_least: position + needed,
             };
         };
         if header.len > MAX_RECORD {

@@ -216,11 +216,12 @@ fn other_bytes_are_no_header() {
 
 #[test]
 fn what_is_missing_is_asked_for() {
-    check_need(b"", None, 16);
+    check_need(b"", None, 1);
     check_need(b"P", Some(Version::V1), 2);
     check_need(b"PROXY TCP4 10.", Some(Version::V1), 15);
-    check_need(b"\r", Some(Version::V2), 16);
+    check_need(b"\r", Some(Version::V2), 2);
     let header = v2(0x21, 0x11, IPV4);
+    check_need(&header[..12], Some(Version::V2), 16);
     check_need(&header[..15], Some(Version::V2), 16);
     check_need(&header[..16], Some(Version::V2), 28);
     check_need(&header[..27], Some(Version::V2), 28);

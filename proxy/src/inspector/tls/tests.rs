@@ -268,8 +268,9 @@ fn names_and_protocols_are_taken_as_they_are() {
 #[test]
 fn what_is_missing_is_asked_for() {
     let hello = rustls_hello("example.com", &[], &version::TLS13);
-    check_need(b"", RECORD_HEADER);
-    check_need(&hello[..1], RECORD_HEADER);
+    check_need(b"", 1);
+    check_need(&hello[..1], 2);
+    check_need(&hello[..2], RECORD_HEADER);
     check_need(&hello[..5], hello.len());
     check_need(&hello[..hello.len() - 1], hello.len());
 }

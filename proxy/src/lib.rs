@@ -32,6 +32,7 @@ pub mod direction;
 pub mod dns;
 pub mod ending;
 pub mod grpc_health;
+pub mod filter_chain;
 pub mod health;
 pub mod health_check;
 pub mod inbound;

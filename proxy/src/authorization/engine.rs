@@ -120,7 +120,7 @@ impl Policy {
     }
 }
 
-/// Loggers of decisions, which enforce nothing; but one that is not optional is relied on.
+/// Loggers of decisions, which enforce nothing; Envoy, too, takes them and does not run them.
 fn audit(at: &At<'_>, options: &AuditLoggingOptions) {
     let AuditLoggingOptions {
         audit_condition,
@@ -130,17 +130,13 @@ fn audit(at: &At<'_>, options: &AuditLoggingOptions) {
         let at = at.field("audit_condition");
         at.fault::<()>(format!("{audit_condition} is no condition"));
     }
-    at.each("logger_configs", logger_configs, |at, logger| {
+    for (index, logger) in logger_configs.iter().enumerate() {
         let AuditLoggerConfig {
             audit_logger,
-            is_optional,
+            is_optional: _,
         } = logger;
         let name = audit_logger.as_ref().map_or("", |logger| &logger.name);
-        let message = format!("the audit logger '{name}' is not supported");
-        if *is_optional {
-            at.unsupported(message);
-            return None;
-        }
-        at.fault::<()>(message)
-    });
+        let at = at.field("logger_configs").index(index);
+        at.unsupported(format!("the audit logger '{name}' is not run"));
+    }
 }

@@ -24,8 +24,10 @@ pub const METADATA: &str = "envoy.filters.network.rbac";
 
 /// `envoy.filters.network.rbac`
 ///
-/// Envoy decides when the downstream's first bytes arrive, or its end without any: the upstream
-/// connection may have been begun by then, and what the upstream sends first is passed on.
+/// Envoy decides when the downstream's first bytes arrive, or that it has none. Before a `tcp_proxy`
+/// the upstream connection is begun by then, and what the upstream sends first is passed on. A
+/// connection that is denied is reset without a response flag, with [`DENY_CLOSE`] and the decision's
+/// termination details.
 #[derive(Clone, Debug)]
 pub struct Rbac {
     stat_prefix: Box<str>,
@@ -160,10 +162,7 @@ impl Rbac {
             RbacStatistic::ShadowAllowed | RbacStatistic::ShadowDenied => {
                 &self.shadow_rules_stat_prefix
             }
-            RbacStatistic::Allowed
-            | RbacStatistic::Denied
-            | RbacStatistic::Logged
-            | RbacStatistic::NotLogged => "",
+            RbacStatistic::Allowed | RbacStatistic::Denied => "",
         };
         joined([&self.stat_prefix, "rbac", prefix, statistic.as_str()])
     }

@@ -56,8 +56,12 @@ statistics! {
     TcpProxyStatistic {
         /// Connections that the filter took.
         DownstreamCxTotal = Counter "downstream_cx_total",
-        /// Connections without a cluster, or whose cluster there is not.
+        /// Connections closed because their listener drains.
+        DownstreamCxDrainClose = Counter "downstream_cx_drain_close",
+        /// Connections whose cluster there is not.
         DownstreamCxNoRoute = Counter "downstream_cx_no_route",
+        /// Connections closed because the proxy has more than it can bear.
+        DownstreamCxOverloadClose = Counter "downstream_cx_overload_close",
         /// Bytes from the downstream.
         DownstreamCxRxBytesTotal = Counter "downstream_cx_rx_bytes_total",
         /// Bytes from the downstream that are not passed on yet.
@@ -76,14 +80,8 @@ statistics! {
         IdleTimeout = Counter "idle_timeout",
         /// Connections closed because they were as old as they may become.
         MaxDownstreamConnectionDuration = Counter "max_downstream_connection_duration",
-        /// Connections that asked for a cluster to be discovered.
-        OnDemandClusterAttempt = Counter "on_demand_cluster_attempt",
-        /// Of these: closed because there is no such cluster.
-        OnDemandClusterMissing = Counter "on_demand_cluster_missing",
-        /// Of these: with the cluster they asked for.
-        OnDemandClusterSuccess = Counter "on_demand_cluster_success",
-        /// Of these: closed because there was no answer in time.
-        OnDemandClusterTimeout = Counter "on_demand_cluster_timeout",
+        /// Connections that waited for what their cluster is chosen by.
+        RouteDelayedTotal = Counter "route_delayed_total",
         /// Connections whose upstream was still sent data after the downstream was closed.
         UpstreamFlushTotal = Counter "upstream_flush_total",
         /// Such connections now.
@@ -103,10 +101,6 @@ statistics! {
         ShadowAllowed = Counter "shadow_allowed",
         /// Connections that the shadow rules would not let go on.
         ShadowDenied = Counter "shadow_denied",
-        /// Always 0, as in Envoy: a network filter does not count what it asks to be logged.
-        Logged = Counter "logged",
-        /// Always 0, as in Envoy.
-        NotLogged = Counter "not_logged",
     }
 }
 
@@ -157,8 +151,8 @@ mod tests {
 
     #[test]
     fn each_statistic_has_its_own_name() {
-        check::<TcpProxyStatistic>(17);
-        check::<RbacStatistic>(6);
+        check::<TcpProxyStatistic>(16);
+        check::<RbacStatistic>(4);
         check::<ConnectionLimitStatistic>(2);
         check::<LocalRateLimitStatistic>(1);
         assert_eq!(TcpProxyStatistic::UpstreamFlushActive.kind(), Kind::Gauge);

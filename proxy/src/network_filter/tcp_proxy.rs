@@ -108,13 +108,8 @@ impl<L> TcpProxy<L> {
         &self.clusters
     }
 
-    /// Where a connection is sent, by a random number and by what a filter before this one said; none
-    /// where there is no route.
-    pub fn cluster<'a>(
-        &'a self,
-        of_filter: Option<&'a str>,
-        random: u64,
-    ) -> Option<ClusterChoice<'a>> {
+    /// Where a connection is sent, by a random number and by what a filter before this one said.
+    pub fn cluster<'a>(&'a self, of_filter: Option<&'a str>, random: u64) -> ClusterChoice<'a> {
         self.clusters.choose(of_filter, random)
     }
 

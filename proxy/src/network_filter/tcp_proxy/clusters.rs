@@ -36,7 +36,8 @@ struct Weighted {
 /// The cluster of a connection.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ClusterChoice<'a> {
-    /// The cluster's name.
+    /// The cluster's name. It is empty if neither the configuration nor another filter said any, and
+    /// then there is no such cluster.
     pub name: &'a str,
     /// What its endpoint's metadata must say.
     pub metadata_match: &'a MetadataMatch,
@@ -73,29 +74,29 @@ impl Clusters {
         &'a self,
         of_filter: Option<&'a str>,
         random: u64,
-    ) -> Option<ClusterChoice<'a>> {
-        let (name, metadata_match) = match &self.chosen_by {
-            ChosenBy::Name(name) => (of_filter.unwrap_or(name), &self.metadata_match),
+    ) -> ClusterChoice<'a> {
+        let (name, own) = match &self.chosen_by {
+            ChosenBy::Name(name) => (of_filter.unwrap_or(name), None),
             ChosenBy::Weight { clusters, total } => {
-                let cluster = by_weight(clusters, random % total)?;
-                let own = cluster.metadata_match.as_deref();
-                (&*cluster.name, own.unwrap_or(&self.metadata_match))
+                let cluster = by_weight(clusters, random % total);
+                (&*cluster.name, cluster.metadata_match.as_deref())
             }
         };
-        (!name.is_empty()).then_some(ClusterChoice {
+        ClusterChoice {
             name,
-            metadata_match,
-        })
+            metadata_match: own.unwrap_or(&self.metadata_match),
+        }
     }
 }
 
 /// The cluster in whose part of the whole the number is.
-fn by_weight(clusters: &[Weighted], number: u64) -> Option<&Weighted> {
+fn by_weight(clusters: &[Weighted], number: u64) -> &Weighted {
     let mut end = 0;
-    clusters.iter().find(|cluster| {
+    let chosen = clusters.iter().find(|cluster| {
         end += u64::from(cluster.weight);
         number < end
-    })
+    });
+    chosen.expect("the number is less than the sum of the weights")
 }
 
 fn weighted(at: &At<'_>, message: &WeightedCluster, of_filter: &MetadataMatch) -> Option<ChosenBy> {

@@ -2,24 +2,43 @@
 //!
 //! The program that measures is `fairlead-bench` of the package `fairlead-tests`; this builds it and all that it measures.
 
-use anyhow::Result;
-use clap::ValueEnum;
+use std::fs;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use clap::{Args, ValueEnum};
 
 use crate::cluster::{self, Cluster};
 use crate::command::Program;
 use crate::images::{self, programs};
 use crate::istio::{self, Istiod};
-use crate::{packages, product};
+use crate::{envoy, packages, product};
 
 /// The cluster of the figures is its own, so that nothing else runs on it.
 const CLUSTER: &str = "bench";
+
+/// What to measure, and how.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Arguments {
+    /// Only these
+    figures: Vec<Figure>,
+    /// Fewer and shorter rounds of the sidecar's figures, for who changes it: a first impression
+    #[arg(long)]
+    quick: bool,
+    /// Where the sidecar's figures are kept as JSON [default: target/bench/proxy.json]
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// The sidecar's figures of an earlier run, to show what has changed since
+    #[arg(long, value_name = "FILE")]
+    compare: Option<PathBuf>,
+}
 
 /// What can be measured.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
 pub(crate) enum Figure {
     /// Time that programming the redirect takes, beside Istio's program, in network namespaces; needs root
     Init,
-    /// Memory, throughput and latency of the sidecar, in network namespaces; needs root
+    /// Memory, throughput, latency and CPU of the sidecar, beside Envoy, in network namespaces; needs root
     Proxy,
     /// What admission adds to the creation of a pod, throughput and memory, beside Istio's, on a cluster; needs root
     Webhook,
@@ -46,8 +65,8 @@ impl Figure {
 }
 
 /// Measures the figures, all if none is named, and prints them. Fails only where it cannot measure.
-pub(crate) fn run(which: &[Figure]) -> Result<()> {
-    let (on_cluster, in_namespaces) = split(which);
+pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    let (on_cluster, in_namespaces) = split(&arguments.figures);
     // Everything is built before anything is measured: a compiler beside it would be measured too.
     let images = if on_cluster.is_empty() {
         packages::ensure(&cluster::PACKAGES)?;
@@ -57,6 +76,11 @@ pub(crate) fn run(which: &[Figure]) -> Result<()> {
     };
     let pilot_agent = if in_namespaces.contains(&Figure::Init.name()) {
         Some(istio::pilot_agent()?)
+    } else {
+        None
+    };
+    let envoy = if in_namespaces.contains(&Figure::Proxy.name()) {
+        Some(envoy::program()?)
     } else {
         None
     };
@@ -77,6 +101,9 @@ pub(crate) fn run(which: &[Figure]) -> Result<()> {
     if let Some(program) = pilot_agent {
         quiet = quiet.env("FAIRLEAD_BENCH_PILOT_AGENT", program);
     }
+    if let Some(program) = envoy {
+        quiet = arguments.tell(quiet)?.env("FAIRLEAD_BENCH_ENVOY", program);
+    }
     quiet.show()?;
     if on_cluster.is_empty() {
         return Ok(());
@@ -92,6 +119,29 @@ pub(crate) fn run(which: &[Figure]) -> Result<()> {
         }
         on_cluster.env("KUBECONFIG", cluster.kubeconfig()).show()
     })
+}
+
+impl Arguments {
+    /// Says how the sidecar is measured.
+    fn tell(&self, mut bench: Program) -> Result<Program> {
+        let json = match &self.json {
+            Some(file) => file.clone(),
+            None => programs::target_directory().join("bench/proxy.json"),
+        };
+        if let Some(directory) = json.parent() {
+            fs::create_dir_all(directory)
+                .with_context(|| format!("create {}", directory.display()))?;
+        }
+        bench = bench.arg("--json").arg(json);
+        if let Some(file) = &self.compare {
+            bench = bench.arg("--compare").arg(file);
+        }
+        Ok(if self.quick {
+            bench.arg("--quick")
+        } else {
+            bench
+        })
+    }
 }
 
 /// The names of the figures that need a cluster, and of those that do not.

@@ -5,6 +5,7 @@ mod cache;
 mod cluster;
 mod command;
 mod demo;
+mod envoy;
 mod go;
 mod images;
 mod istio;
@@ -48,10 +49,7 @@ enum Verb {
         rungs: Vec<test::Rung>,
     },
     /// What it costs in time and memory, beside the limits it must hold
-    Bench {
-        /// Only these
-        figures: Vec<bench::Figure>,
-    },
+    Bench(bench::Arguments),
     /// Formatting, clippy and the dependency policy
     Lint,
     /// The real one-node Kubernetes that the demo and the tests run on
@@ -75,7 +73,7 @@ fn run(verb: Verb) -> Result<ExitCode> {
     match verb {
         Verb::Demo { name } => demo::run(&name).map(|()| ExitCode::SUCCESS),
         Verb::Test { rungs } => test::run(&rungs),
-        Verb::Bench { figures } => bench::run(&figures).map(|()| ExitCode::SUCCESS),
+        Verb::Bench(arguments) => bench::run(&arguments).map(|()| ExitCode::SUCCESS),
         Verb::Lint => lint::run().map(|()| ExitCode::SUCCESS),
         Verb::Cluster(verb) => verb.run(),
         Verb::Images(verb) => verb.run(),

@@ -2,7 +2,9 @@
 
 use std::fmt;
 
-use crate::summary::Summary;
+use serde_json::{Value, json};
+
+use crate::{align, summary::Summary};
 
 const COLUMNS: [&str; 9] = [
     "", "n", "min", "median", "p90", "p99", "max", "limit", "of limit",
@@ -23,6 +25,16 @@ pub(crate) enum Statistic {
 
 impl Statistic {
     const ALL: [Self; 5] = [Self::Min, Self::Median, Self::P90, Self::P99, Self::Max];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Min => "min",
+            Self::Median => "median",
+            Self::P90 => "p90",
+            Self::P99 => "p99",
+            Self::Max => "max",
+        }
+    }
 
     fn share(self) -> f64 {
         match self {
@@ -46,6 +58,20 @@ impl Limit {
     fn value(self) -> f64 {
         match self {
             Self::AtMost(value) | Self::AtLeast(value) => value,
+        }
+    }
+
+    fn holds(self, value: f64) -> bool {
+        match self {
+            Self::AtMost(most) => value <= most,
+            Self::AtLeast(least) => value >= least,
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::AtMost(_) => "at most",
+            Self::AtLeast(_) => "at least",
         }
     }
 
@@ -118,9 +144,36 @@ impl Row {
             .find_map(|(each, value)| (*each == statistic).then_some(value)?)
     }
 
+    /// The number that says most: the median, or the only one.
+    pub(crate) fn typical(&self) -> Option<f64> {
+        self.value(Statistic::Median)
+            .or_else(|| self.values.into_iter().flatten().next())
+    }
+
+    pub(crate) fn label(&self) -> &str {
+        &self.label
+    }
+
+    /// For programs, and for a later run to be compared with.
+    fn json(&self) -> Value {
+        let mut row = json!({ "label": self.label });
+        if let Some(count) = self.count {
+            row["n"] = count.into();
+        }
+        for (statistic, value) in Statistic::ALL.iter().zip(self.values) {
+            if let Some(value) = value {
+                row[statistic.name()] = value.into();
+            }
+        }
+        if let Some((statistic, limit)) = self.limit {
+            row["limit"] = json!({ "of": statistic.name(), limit.name(): limit.value() });
+            row["holds"] = self.value(statistic).map(|value| limit.holds(value)).into();
+        }
+        row
+    }
+
     fn cells(&self) -> [String; COLUMNS.len()] {
-        let typical = self.value(Statistic::Median);
-        let decimals = decimals(typical.or(self.values.into_iter().flatten().next()));
+        let decimals = decimals(self.typical());
         let number = |value: f64| format!("{value:.decimals$}");
         let [min, median, p90, p99, max] = self
             .values
@@ -149,7 +202,7 @@ impl Row {
 }
 
 /// Three significant digits, as far as a fraction can give them.
-fn decimals(value: Option<f64>) -> usize {
+pub(crate) fn decimals(value: Option<f64>) -> usize {
     match value.unwrap_or_default().abs() {
         100.0.. => 0,
         10.0.. => 1,
@@ -178,6 +231,19 @@ impl Table {
         self.rows.push(row);
     }
 
+    pub(crate) fn title(&self) -> &str {
+        &self.title
+    }
+
+    pub(crate) fn rows(&self) -> &[Row] {
+        &self.rows
+    }
+
+    pub(crate) fn json(&self) -> Value {
+        let rows: Vec<Value> = self.rows.iter().map(Row::json).collect();
+        json!({ "title": self.title, "rows": rows, "notes": self.notes })
+    }
+
     /// What a reader must know to read the rows right.
     pub(crate) fn note(&mut self, note: impl Into<String>) {
         self.notes.push(note.into());
@@ -188,20 +254,8 @@ impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut lines = vec![COLUMNS.map(str::to_owned)];
         lines.extend(self.rows.iter().map(Row::cells));
-        let widths: Vec<usize> = (0..COLUMNS.len())
-            .map(|column| {
-                let width = |line: &[String; COLUMNS.len()]| line[column].chars().count();
-                lines.iter().map(width).max().unwrap_or_default()
-            })
-            .collect();
         writeln!(f, "{}", self.title)?;
-        for line in &lines {
-            let mut text = format!("  {:<width$}", line[0], width = widths[0]);
-            for (cell, width) in line.iter().zip(&widths).skip(1) {
-                text.push_str(&format!("  {cell:>width$}"));
-            }
-            writeln!(f, "{}", text.trim_end())?;
-        }
+        f.write_str(&align::columns(&lines))?;
         for note in &self.notes {
             writeln!(f, "  {note}")?;
         }
@@ -233,6 +287,20 @@ title
   a note
 ";
         assert_eq!(table.to_string(), expected);
+    }
+
+    #[test]
+    fn json_says_what_was_measured_and_whether_the_limit_holds() {
+        let mut table = Table::new("title");
+        let limit = Limit::AtLeast(2.0);
+        table.row(Row::samples("ratio", [1.5]).limit(Statistic::Median, limit));
+        table.note("a note");
+        let row = json!({
+            "label": "ratio", "n": 1, "min": 1.5, "median": 1.5, "p90": 1.5, "max": 1.5,
+            "limit": { "of": "median", "at least": 2.0 }, "holds": false,
+        });
+        let expected = json!({ "title": "title", "rows": [row], "notes": ["a note"] });
+        assert_eq!(table.json(), expected);
     }
 
     #[test]

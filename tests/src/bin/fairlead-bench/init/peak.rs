@@ -19,7 +19,7 @@ use nix::{
     unistd::Pid,
 };
 
-use crate::memory;
+use crate::process;
 
 /// A shell that waits to be traced before it becomes the program.
 const HELD: &str = r#"kill -STOP $$; exec "$0" "$@""#;
@@ -55,7 +55,7 @@ fn trace(mut command: Command) -> anyhow::Result<f64> {
             WaitStatus::PtraceEvent(_, _, event) => {
                 if event == Event::PTRACE_EVENT_EXIT as i32 {
                     let status = fs::read_to_string(format!("/proc/{id}/status"))?;
-                    peak = memory::megabytes(&status, "VmHWM");
+                    peak = process::megabytes(&status, "VmHWM");
                 }
                 ptrace::cont(id, None)?;
             }

@@ -14,6 +14,9 @@ use socket2::SockRef;
 /// What one call to the kernel moves.
 const BLOCK: usize = 128 * 1024;
 
+/// What goes to and fro in a round trip.
+const MESSAGE: [u8; 64] = [0x5a; 64];
+
 /// Longer than anything here may wait for its peer.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -46,6 +49,46 @@ impl Server {
     }
 }
 
+/// Takes every connection and keeps it: echoes the first byte, and closes when it is dropped.
+#[derive(Debug)]
+pub(super) struct Keeper {
+    listener: TcpListener,
+    thread: Option<thread::JoinHandle<io::Result<()>>>,
+}
+
+impl Keeper {
+    pub(super) fn start(namespace: &Namespace, port: u16) -> io::Result<Self> {
+        let bind = || TcpListener::bind((Ipv4Addr::UNSPECIFIED, port));
+        let listener = namespace.run_as(User::APPLICATION, bind)?;
+        let accepting = listener.try_clone()?;
+        let thread = thread::spawn(move || {
+            let mut kept = Vec::new();
+            while let Ok((mut stream, _)) = accepting.accept() {
+                stream.set_read_timeout(Some(PATIENCE))?;
+                let mut byte = [0];
+                stream.read_exact(&mut byte)?;
+                stream.write_all(&byte)?;
+                kept.push(stream);
+            }
+            Ok(())
+        });
+        Ok(Self {
+            listener,
+            thread: Some(thread),
+        })
+    }
+}
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        let _ = SockRef::from(&self.listener).shutdown(Shutdown::Both);
+        if let Some(thread) = self.thread.take() {
+            // Whoever connected has seen why it ended.
+            let _ = thread.join();
+        }
+    }
+}
+
 impl Drop for Server {
     fn drop(&mut self) {
         // Ends each `accept`. It fails only where the listener is gone already.
@@ -56,11 +99,13 @@ impl Drop for Server {
 /// Sends back what it reads.
 pub(super) fn echo(mut stream: TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;
-    let mut byte = [0];
-    while stream.read(&mut byte)? > 0 {
-        stream.write_all(&byte)?;
+    let mut block = [0; 4096];
+    loop {
+        match stream.read(&mut block)? {
+            0 => return Ok(()),
+            read => stream.write_all(&block[..read])?,
+        }
     }
-    Ok(())
 }
 
 /// Echoes the first byte, reads to the end, then tells how many bytes came after the first.
@@ -119,6 +164,21 @@ pub(super) fn echo_once(address: SocketAddr) -> io::Result<TcpStream> {
     let mut byte = [0];
     stream.read_exact(&mut byte)?;
     Ok(stream)
+}
+
+/// How long each small message took there and back, on one connection for this long.
+pub(super) fn round_trips(address: SocketAddr, duration: Duration) -> io::Result<Vec<Duration>> {
+    let mut stream = echo_once(address)?;
+    let mut trips = Vec::new();
+    let mut answer = [0; MESSAGE.len()];
+    let started = Instant::now();
+    while started.elapsed() < duration {
+        let sent = Instant::now();
+        stream.write_all(&MESSAGE)?;
+        stream.read_exact(&mut answer)?;
+        trips.push(sent.elapsed());
+    }
+    Ok(trips)
 }
 
 /// How long each of `count` connections, one after the other, took to echo its byte.

@@ -6,7 +6,7 @@ use anyhow::{Context, ensure};
 use k8s_openapi::api::core::v1::Pod;
 use kube::{Api, Client, api::ListParams};
 
-use crate::memory;
+use crate::process;
 
 /// All processes of one program in the cluster's containers.
 pub(super) struct Replicas {
@@ -62,7 +62,7 @@ impl Replicas {
 
     /// Resident memory of each, in megabytes.
     pub(super) fn memory(&self) -> anyhow::Result<Vec<f64>> {
-        self.read("status", |status| memory::megabytes(status, "VmRSS"))
+        self.read("status", |status| process::megabytes(status, "VmRSS"))
     }
 
     /// What all together have used of the processors.

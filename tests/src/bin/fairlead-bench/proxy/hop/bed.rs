@@ -12,7 +12,10 @@ use fairlead_tests::{
     netns::{Namespace, Process, User},
 };
 
-use super::traffic::Server;
+use crate::{
+    process,
+    proxy::{CONGESTION_CONTROL, traffic::Server},
+};
 
 const POD: &str = "10.99.0.1";
 const PEER: &str = "10.99.0.2";
@@ -66,9 +69,6 @@ pub(super) struct Bed {
     bare: Pair,
     meshed: Pair,
 }
-
-/// Of the network namespace of the thread that opens it.
-pub(super) const CONGESTION_CONTROL: &str = "/proc/sys/net/ipv4/tcp_congestion_control";
 
 impl Bed {
     /// Makes the namespaces, programs one pod and starts its proxy.
@@ -153,21 +153,11 @@ impl Bed {
 
     /// What the proxy has used so far, all threads, in user mode and in the kernel.
     pub(super) fn cpu_seconds(&self) -> anyhow::Result<f64> {
-        let path = format!("/proc/{}/stat", self.proxy.id());
-        let stat = fs::read_to_string(&path).with_context(|| format!("read {path}"))?;
-        let ticks = cpu_ticks(&stat).with_context(|| format!("{path} is not as expected"))?;
-        Ok(ticks as f64 / rustix::param::clock_ticks_per_second() as f64)
+        process::cpu_seconds(self.proxy.id())
     }
 }
 
-/// The sum of `utime` and `stime`. The program's name before them may hold spaces.
-fn cpu_ticks(stat: &str) -> Option<u64> {
-    let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
-    let user: u64 = fields.next()?.parse().ok()?;
-    let system: u64 = fields.next()?.parse().ok()?;
-    Some(user + system)
-}
-
+/// Runs a program that must succeed.
 fn run(namespace: &Namespace, command: Command) -> anyhow::Result<()> {
     let shown = format!("{command:?}");
     let output = namespace.output(command);
@@ -178,16 +168,4 @@ fn run(namespace: &Namespace, command: Command) -> anyhow::Result<()> {
         String::from_utf8_lossy(&output.stderr)
     );
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn cpu_time_is_found_behind_any_name() {
-        let stat = "42 (a (b) c) S 1 42 42 0 -1 4194560 100 0 0 0 30 12 0 0 20 0 3 0 99";
-        assert_eq!(cpu_ticks(stat), Some(42));
-        assert_eq!(cpu_ticks("42 (a"), None);
-    }
 }

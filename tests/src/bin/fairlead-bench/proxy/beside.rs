@@ -91,6 +91,11 @@ fn traffic(options: &Options, rig: &Rig, comparison: &mut Comparison) -> anyhow:
         // None is always the one after the other.
         lanes.reverse();
     }
+    for lane in &lanes {
+        if let Some(tls) = lane.describe_tls()? {
+            comparison.note(tls);
+        }
+    }
     lane::compare_handshakes(comparison);
     Ok(())
 }

@@ -191,6 +191,11 @@ impl Bed {
     pub(super) fn client_statistic(&self, name: &str) -> anyhow::Result<u64> {
         running::statistic(&self.client.namespace, name)
     }
+
+    /// Which statistics of the client's sidecar below this prefix have counted.
+    pub(super) fn client_statistics_below(&self, prefix: &str) -> anyhow::Result<Vec<String>> {
+        running::statistics_below(&self.client.namespace, prefix)
+    }
 }
 
 fn port(captured: bool, index: u16) -> u16 {

@@ -99,6 +99,20 @@ impl Lane {
         self.bed.subject()
     }
 
+    /// What the sidecars have agreed on, without which the figures of mutual TLS say little.
+    pub(super) fn describe_tls(&self) -> anyhow::Result<Option<String>> {
+        if !self.paths.iter().any(|path| path.has_tls()) {
+            return Ok(None);
+        }
+        let mut agreed = Vec::new();
+        for kind in ["versions", "ciphers", "curves", "sigalgs"] {
+            let prefix = format!("cluster.mutual_tls_full.ssl.{kind}.");
+            agreed.extend(self.bed.client_statistics_below(&prefix)?);
+        }
+        let agreed = agreed.join(", ");
+        Ok(Some(format!("mTLS of {}: {agreed}.", self.subject())))
+    }
+
     /// Before any traffic.
     pub(super) fn idle(&self, comparison: &mut Comparison) -> anyhow::Result<()> {
         let quantity = Quantity::new("memory idle, MB")

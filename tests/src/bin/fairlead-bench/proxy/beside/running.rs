@@ -98,6 +98,25 @@ pub(super) fn statistic(namespace: &Namespace, name: &str) -> anyhow::Result<u64
         .with_context(|| format!("the admin has no statistic {name}: {answer}"))
 }
 
+/// The ends of the names of those statistics that begin so and are not zero, sorted.
+pub(super) fn statistics_below(namespace: &Namespace, prefix: &str) -> anyhow::Result<Vec<String>> {
+    let answer = namespace
+        .run(|| ask(&format!("/stats?filter={prefix}")))
+        .context("ask the admin for its statistics")?;
+    Ok(below(&answer, prefix))
+}
+
+fn below(answer: &str, prefix: &str) -> Vec<String> {
+    let mut found: Vec<String> = answer
+        .lines()
+        .filter_map(|line| line.strip_prefix(prefix)?.split_once(": "))
+        .filter(|(_, value)| value.trim() != "0")
+        .map(|(name, _)| name.to_owned())
+        .collect();
+    found.sort_unstable();
+    found
+}
+
 fn statistic_in(answer: &str, name: &str) -> Option<u64> {
     answer.lines().find_map(|line| {
         let (key, value) = line.split_once(": ")?;
@@ -147,5 +166,11 @@ mod tests {
         assert_eq!(statistic_in(answer, "cluster.a.ssl.handshake"), Some(12));
         assert_eq!(statistic_in(answer, "cluster.a.ssl"), Some(3));
         assert_eq!(statistic_in(answer, "ssl.handshake"), None);
+    }
+
+    #[test]
+    fn statistics_below_a_prefix_are_those_that_counted() {
+        let answer = "a.curves.P-256: 0\na.curves.X25519: 3\na.errors: 1\n";
+        assert_eq!(below(answer, "a.curves."), ["X25519"]);
     }
 }

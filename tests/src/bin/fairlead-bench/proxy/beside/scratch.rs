@@ -9,7 +9,9 @@ use std::{
 
 use anyhow::Context;
 
-/// Readable for the proxy's user; removed on drop.
+const PREFIX: &str = "fairlead-bench-";
+
+/// Readable for the proxy's user; removed on drop, and by the next run if this one is killed.
 #[derive(Debug)]
 pub(super) struct Scratch {
     directory: PathBuf,
@@ -17,7 +19,8 @@ pub(super) struct Scratch {
 
 impl Scratch {
     pub(super) fn new() -> anyhow::Result<Self> {
-        let directory = env::temp_dir().join(format!("fairlead-bench-{}", process::id()));
+        sweep(&env::temp_dir())?;
+        let directory = env::temp_dir().join(format!("{PREFIX}{}", process::id()));
         let create = || -> io::Result<()> {
             fs::create_dir(&directory)?;
             fs::set_permissions(&directory, fs::Permissions::from_mode(0o755))
@@ -42,5 +45,43 @@ impl Drop for Scratch {
         if let Err(error) = fs::remove_dir_all(&self.directory) {
             eprintln!("remove {}: {error}", self.directory.display());
         }
+    }
+}
+
+/// Removes what runs left behind that were killed.
+fn sweep(parent: &Path) -> anyhow::Result<()> {
+    let entries = fs::read_dir(parent).with_context(|| format!("list {}", parent.display()))?;
+    for entry in entries {
+        let entry = entry.with_context(|| format!("list {}", parent.display()))?;
+        let runs = |id: &str| Path::new("/proc").join(id).exists();
+        if is_left_behind(&entry.file_name().to_string_lossy(), runs) {
+            let path = entry.path();
+            fs::remove_dir_all(&path).with_context(|| format!("remove {}", path.display()))?;
+        }
+    }
+    Ok(())
+}
+
+fn is_left_behind(name: &str, runs: impl Fn(&str) -> bool) -> bool {
+    name.strip_prefix(PREFIX)
+        .is_some_and(|id| id.parse::<u32>().is_ok() && !runs(id))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(name: &str, expected: bool) {
+        assert_eq!(is_left_behind(name, |id| id == "7"), expected, "{name}");
+    }
+
+    #[test]
+    fn only_directories_of_runs_that_ended_are_left_behind() {
+        check("fairlead-bench-8", true);
+        check("fairlead-bench-7", false);
+        check("fairlead-bench-x", false);
+        check("fairlead-bench-", false);
+        check("other-8", false);
     }
 }

@@ -7,7 +7,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use fairlead_tests::{binary, netns::User};
 
 use super::scratch::Scratch;
@@ -53,7 +53,9 @@ impl Programs {
         })?;
         // The proxy's user may not enter the home directory that holds the cache.
         let envoy = scratch.path().join("envoy");
-        fs::copy(&fetched, &envoy)
+        fs::hard_link(&fetched, &envoy)
+            // Where that is another file system.
+            .or_else(|_| fs::copy(&fetched, &envoy).map(drop))
             .with_context(|| format!("copy {} to {}", fetched.display(), envoy.display()))?;
         Ok(Self {
             fairlead: binary("fairlead-proxy"),
@@ -66,6 +68,12 @@ impl Programs {
             .arg("--version")
             .output()
             .with_context(|| format!("start {}", self.envoy.display()))?;
+        ensure!(
+            output.status.success(),
+            "{} --version: {}",
+            self.envoy.display(),
+            output.status
+        );
         let said = String::from_utf8_lossy(&output.stdout);
         let version = said.split_whitespace().last().unwrap_or("unknown");
         Ok(format!("Envoy is {version}."))

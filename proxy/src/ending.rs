@@ -2,46 +2,12 @@
 //!
 //! The log, the access log and the statistics all take theirs from an [`Ending`], so they agree.
 
+mod response_flag;
+
 use std::{fmt, io, net::SocketAddr};
 
+pub use self::response_flag::{ResponseFlag, ResponseFlags};
 use crate::{connect::ConnectError, destination::NotRedirected};
-
-/// Envoy's short name of a failure.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum ResponseFlag {
-    /// No upstream connection could be made.
-    UpstreamConnectionFailure,
-    /// There is no endpoint to connect to.
-    NoHealthyUpstream,
-    /// The upstream ended the connection before its time.
-    UpstreamConnectionTermination,
-    /// The downstream ended the connection before its time.
-    DownstreamConnectionTermination,
-    /// The proxy itself ended the connection before its time.
-    LocalReset,
-}
-
-impl ResponseFlag {
-    /// Each flag, in the order of its number.
-    pub const ALL: [Self; 5] = [
-        Self::UpstreamConnectionFailure,
-        Self::NoHealthyUpstream,
-        Self::UpstreamConnectionTermination,
-        Self::DownstreamConnectionTermination,
-        Self::LocalReset,
-    ];
-
-    /// The two letters of the access log and of metrics.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::UpstreamConnectionFailure => "UF",
-            Self::NoHealthyUpstream => "UH",
-            Self::UpstreamConnectionTermination => "UC",
-            Self::DownstreamConnectionTermination => "DC",
-            Self::LocalReset => "LR",
-        }
-    }
-}
 
 /// How a connection ended.
 #[derive(Debug)]

@@ -1,12 +1,12 @@
-//! One line for each connection at its end, on standard output.
+//! One line for each connection at its end.
 //!
-//! Workers never wait for the output: lines go through a bounded queue to a thread that writes.
+//! Workers never wait for an output: lines go through a bounded queue to a thread that writes.
 //! Lines that find the queue full are dropped and counted.
 
 mod entry;
-mod writer;
+mod sinks;
 
 pub use self::{
     entry::Entry,
-    writer::{AccessLog, Counts, Writer, start},
+    sinks::{AccessLog, Counts, FLUSH_INTERVAL, OpenError, Reopen, Sinks, Writer, start},
 };

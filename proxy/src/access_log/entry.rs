@@ -1,14 +1,15 @@
 //! What a line says, in Istio's text format and as JSON with Istio's keys.
 
 use std::{
-    fmt,
     net::SocketAddr,
+    sync::OnceLock,
     time::{Duration, SystemTime},
 };
 
 use fairlead_api::proxy_config::AccessLogEncoding;
-use serde::Serialize;
+use fastrand::Rng;
 
+use super::{Fields, Format, LINE, LogType};
 use crate::ending::ResponseFlag;
 
 /// One connection.
@@ -40,114 +41,88 @@ pub struct Entry<'a> {
     pub downstream_remote: SocketAddr,
 }
 
+/// Istio's default format.
+const TEXT: &str = concat!(
+    "[%START_TIME%] \"%REQ(:METHOD)% %REQ(X-ENVOY-ORIGINAL-PATH?:PATH)% %PROTOCOL%\" ",
+    "%RESPONSE_CODE% %RESPONSE_FLAGS% %RESPONSE_CODE_DETAILS% %CONNECTION_TERMINATION_DETAILS% ",
+    "\"%UPSTREAM_TRANSPORT_FAILURE_REASON%\" %BYTES_RECEIVED% %BYTES_SENT% %DURATION% ",
+    "%RESP(X-ENVOY-UPSTREAM-SERVICE-TIME)% \"%REQ(X-FORWARDED-FOR)%\" \"%REQ(USER-AGENT)%\" ",
+    "\"%REQ(X-REQUEST-ID)%\" \"%REQ(:AUTHORITY)%\" \"%UPSTREAM_HOST%\" %UPSTREAM_CLUSTER_RAW% ",
+    "%UPSTREAM_LOCAL_ADDRESS% %DOWNSTREAM_LOCAL_ADDRESS% %DOWNSTREAM_REMOTE_ADDRESS% ",
+    "%REQUESTED_SERVER_NAME% %ROUTE_NAME%\n",
+);
+
+/// Istio's keys.
+const JSON: &[(&str, &str)] = &[
+    ("authority", "%REQ(:AUTHORITY)%"),
+    ("bytes_received", "%BYTES_RECEIVED%"),
+    ("bytes_sent", "%BYTES_SENT%"),
+    (
+        "connection_termination_details",
+        "%CONNECTION_TERMINATION_DETAILS%",
+    ),
+    ("downstream_local_address", "%DOWNSTREAM_LOCAL_ADDRESS%"),
+    ("downstream_remote_address", "%DOWNSTREAM_REMOTE_ADDRESS%"),
+    ("duration", "%DURATION%"),
+    ("method", "%REQ(:METHOD)%"),
+    ("path", "%REQ(X-ENVOY-ORIGINAL-PATH?:PATH)%"),
+    ("protocol", "%PROTOCOL%"),
+    ("request_id", "%REQ(X-REQUEST-ID)%"),
+    ("requested_server_name", "%REQUESTED_SERVER_NAME%"),
+    ("response_code", "%RESPONSE_CODE%"),
+    ("response_code_details", "%RESPONSE_CODE_DETAILS%"),
+    ("response_flags", "%RESPONSE_FLAGS%"),
+    ("route_name", "%ROUTE_NAME%"),
+    ("start_time", "%START_TIME%"),
+    ("upstream_cluster", "%UPSTREAM_CLUSTER_RAW%"),
+    ("upstream_host", "%UPSTREAM_HOST%"),
+    ("upstream_local_address", "%UPSTREAM_LOCAL_ADDRESS%"),
+    (
+        "upstream_service_time",
+        "%RESP(X-ENVOY-UPSTREAM-SERVICE-TIME)%",
+    ),
+    (
+        "upstream_transport_failure_reason",
+        "%UPSTREAM_TRANSPORT_FAILURE_REASON%",
+    ),
+    ("user_agent", "%REQ(USER-AGENT)%"),
+    ("x_forwarded_for", "%REQ(X-FORWARDED-FOR)%"),
+];
+
+/// Istio's format of that encoding.
+fn format(encoding: AccessLogEncoding) -> &'static Format {
+    static FORMATS: [OnceLock<Format>; 2] = [const { OnceLock::new() }; 2];
+    match encoding {
+        AccessLogEncoding::Text => FORMATS[0].get_or_init(|| Format::of_program(TEXT)),
+        AccessLogEncoding::Json => FORMATS[1].get_or_init(|| Format::of_program_json(JSON)),
+    }
+}
+
 impl Entry<'_> {
     /// The line, with its end.
     pub fn line(&self, encoding: AccessLogEncoding) -> String {
-        match encoding {
-            AccessLogEncoding::Text => self.text(),
-            AccessLogEncoding::Json => self.json(),
-        }
-    }
-
-    /// Istio's default format; what only HTTP has is `-`, and the code is 0, as in Envoy.
-    fn text(&self) -> String {
-        let failure = self.failure.map(without_quotes);
-        format!(
-            "[{start}] \"- - -\" 0 {flag} {details} - \"{failure}\" {received} {sent} {duration} - \
-             \"-\" \"-\" \"-\" \"-\" \"{host}\" {cluster} {upstream_local} {downstream_local} \
-             {downstream_remote} - -\n",
-            start = humantime::format_rfc3339_millis(self.start),
-            flag = OrDash(self.flag.map(ResponseFlag::as_str)),
-            details = OrDash(self.details),
-            failure = OrDash(failure),
-            received = self.bytes_received,
-            sent = self.bytes_sent,
-            duration = self.duration.as_millis(),
-            host = OrDash(self.upstream_host),
-            cluster = self.cluster,
-            upstream_local = OrDash(self.upstream_local),
-            downstream_local = self.downstream_local,
-            downstream_remote = self.downstream_remote,
-        )
-    }
-
-    fn json(&self) -> String {
         let fields = Fields {
-            authority: None,
+            log_type: LogType::TcpConnectionEnd,
+            start: self.start,
+            duration: self.duration,
+            flags: self.flag.into(),
+            details: self.details,
+            upstream_failure: self.failure,
             bytes_received: self.bytes_received,
             bytes_sent: self.bytes_sent,
-            connection_termination_details: None,
-            downstream_local_address: self.downstream_local,
-            downstream_remote_address: self.downstream_remote,
-            duration: self.duration.as_millis(),
-            method: None,
-            path: None,
-            protocol: None,
-            request_id: None,
-            requested_server_name: None,
-            response_code: 0,
-            response_code_details: self.details,
-            response_flags: self.flag.map_or("-", ResponseFlag::as_str),
-            route_name: None,
-            start_time: humantime::format_rfc3339_millis(self.start).to_string(),
-            upstream_cluster: self.cluster,
             upstream_host: self.upstream_host,
-            upstream_local_address: self.upstream_local,
-            upstream_service_time: None,
-            upstream_transport_failure_reason: self.failure,
-            user_agent: None,
-            x_forwarded_for: None,
+            upstream_cluster: Some(self.cluster),
+            upstream_cluster_raw: Some(self.cluster),
+            upstream_local: self.upstream_local,
+            downstream_local: Some(self.downstream_local),
+            downstream_remote: Some(self.downstream_remote),
+            ..Fields::default()
         };
-        // Text, numbers and addresses always have a JSON form.
-        let mut line = serde_json::to_string(&fields).unwrap_or_default();
-        line.push('\n');
+        let mut line = String::with_capacity(LINE);
+        // Nothing in these formats is left to chance.
+        format(encoding).write(&fields, &mut Rng::with_seed(0), &mut line);
         line
     }
-}
-
-/// Istio's keys, in their order.
-#[derive(Serialize)]
-struct Fields<'a> {
-    authority: Option<&'a str>,
-    bytes_received: u64,
-    bytes_sent: u64,
-    connection_termination_details: Option<&'a str>,
-    downstream_local_address: SocketAddr,
-    downstream_remote_address: SocketAddr,
-    duration: u128,
-    method: Option<&'a str>,
-    path: Option<&'a str>,
-    protocol: Option<&'a str>,
-    request_id: Option<&'a str>,
-    requested_server_name: Option<&'a str>,
-    response_code: u16,
-    response_code_details: Option<&'a str>,
-    response_flags: &'a str,
-    route_name: Option<&'a str>,
-    start_time: String,
-    upstream_cluster: &'a str,
-    upstream_host: Option<SocketAddr>,
-    upstream_local_address: Option<SocketAddr>,
-    upstream_service_time: Option<&'a str>,
-    upstream_transport_failure_reason: Option<&'a str>,
-    user_agent: Option<&'a str>,
-    x_forwarded_for: Option<&'a str>,
-}
-
-struct OrDash<T>(Option<T>);
-
-impl<T: fmt::Display> fmt::Display for OrDash<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.0 {
-            Some(value) => value.fmt(f),
-            None => f.write_str("-"),
-        }
-    }
-}
-
-/// The field is quoted, and the line is one line.
-fn without_quotes(words: &str) -> String {
-    words.replace('"', "'").replace(['\n', '\r'], " ")
 }
 
 #[cfg(test)]

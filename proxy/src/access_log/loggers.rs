@@ -1,0 +1,222 @@
+//! The access logs of a listener or a filter, as they are configured.
+
+use std::fmt;
+
+use fairlead_xds::{
+    envoy::{
+        config::{
+            accesslog::v3::{AccessLog as Message, access_log::ConfigType},
+            core::v3::SubstitutionFormatString,
+        },
+        extensions::access_loggers::{
+            file::v3::{FileAccessLog, file_access_log::AccessLogFormat as OfFile},
+            stream::v3::{
+                StderrAccessLog, StdoutAccessLog, stderr_access_log::AccessLogFormat as OfStderr,
+                stdout_access_log::AccessLogFormat as OfStdout,
+            },
+        },
+    },
+    google::protobuf::Any,
+    prost::Name,
+};
+use fastrand::Rng;
+
+use super::{
+    Fields, Sinks,
+    filter::Filter,
+    format::{DEFAULT, Format},
+    sinks::AccessLog,
+};
+use crate::compile::At;
+
+/// What a configuration is read against.
+#[derive(Clone, Copy)]
+pub struct Surroundings<'a> {
+    /// Where lines can go.
+    pub sinks: Option<&'a Sinks>,
+    /// The environment of the process.
+    pub environment: &'a dyn Fn(&str) -> Option<String>,
+    /// The name of the machine, for `%HOSTNAME%`; empty if it is not known.
+    pub hostname: &'a str,
+}
+
+impl Surroundings<'_> {
+    /// Nothing is known, and no line goes anywhere: to check a configuration only.
+    pub fn none() -> Self {
+        Self {
+            sinks: None,
+            environment: &|_| None,
+            hostname: "",
+        }
+    }
+}
+
+impl fmt::Debug for Surroundings<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Surroundings")
+            .field("sinks", &self.sinks)
+            .field("hostname", &self.hostname)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The access logs of a listener or a filter.
+#[derive(Debug, Default)]
+pub struct AccessLogs(Box<[Logger]>);
+
+#[derive(Debug)]
+struct Logger {
+    filter: Option<Filter>,
+    format: Format,
+    /// None where a configuration is only checked.
+    sink: Option<AccessLog>,
+}
+
+impl AccessLogs {
+    /// The access logs that the messages ask for; those of the field `access_log` are at `at`.
+    pub fn compile(
+        at: &At<'_>,
+        messages: &[Message],
+        surroundings: &Surroundings<'_>,
+    ) -> Option<Self> {
+        let loggers = messages.iter().enumerate();
+        let loggers: Vec<_> = loggers
+            .map(|(index, message)| logger(&at.index(index), message, surroundings))
+            .collect();
+        // All were read, so that each fault is told.
+        let loggers = loggers.into_iter().collect::<Option<Vec<_>>>()?;
+        Some(Self(loggers.into_iter().flatten().collect()))
+    }
+
+    /// Whether nobody asks for a line, so that fields need not be gathered.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Writes a line of the connection to each log whose filter accepts it.
+    pub fn log(&self, fields: &Fields<'_>, rng: &mut Rng) {
+        for Logger {
+            filter,
+            format,
+            sink,
+        } in &self.0
+        {
+            let Some(sink) = sink else { continue };
+            if filter
+                .as_ref()
+                .is_some_and(|filter| !filter.accepts(fields, rng))
+            {
+                continue;
+            }
+            let mut line = String::with_capacity(super::LINE);
+            format.write(fields, rng, &mut line);
+            sink.write(line);
+        }
+    }
+}
+
+/// Nothing in the place of a logger that is left out.
+fn logger(
+    at: &At<'_>,
+    message: &Message,
+    surroundings: &Surroundings<'_>,
+) -> Option<Option<Logger>> {
+    let Message {
+        name,
+        filter,
+        config_type,
+    } = message;
+    let filter = match filter {
+        None => Some(None),
+        Some(filter) => Filter::compile(&at.field("filter"), filter).map(Some),
+    };
+    let ConfigType::TypedConfig(any) = at.required("typed_config", config_type.as_ref())?;
+    let written = written(&at.field("typed_config"), name, any, surroundings)?;
+    let filter = filter?;
+    Some(written.map(|(format, sink)| Logger {
+        filter,
+        format,
+        sink,
+    }))
+}
+
+type Written = (Format, Option<AccessLog>);
+
+fn written(
+    at: &At<'_>,
+    name: &str,
+    any: &Any,
+    surroundings: &Surroundings<'_>,
+) -> Option<Option<Written>> {
+    let stream = |path: &str, format: Option<&SubstitutionFormatString>| {
+        let format = match format {
+            None => Format::text(at, DEFAULT, surroundings),
+            Some(format) => Format::compile(&at.field("log_format"), format, surroundings),
+        };
+        let sink = sink(at, path, surroundings);
+        Some(Some((format?, sink?)))
+    };
+    if any.type_url == FileAccessLog::type_url() {
+        file(at, &at.decode(any)?, surroundings).map(Some)
+    } else if any.type_url == StdoutAccessLog::type_url() {
+        let StdoutAccessLog { access_log_format } = at.decode(any)?;
+        let format = access_log_format.map(|OfStdout::LogFormat(format)| format);
+        stream("/dev/stdout", format.as_ref())
+    } else if any.type_url == StderrAccessLog::type_url() {
+        let StderrAccessLog { access_log_format } = at.decode(any)?;
+        let format = access_log_format.map(|OfStderr::LogFormat(format)| format);
+        stream("/dev/stderr", format.as_ref())
+    } else {
+        at.unsupported(format!(
+            "the access log '{name}' of the type {} is not supported, and writes nothing",
+            any.type_url
+        ));
+        Some(None)
+    }
+}
+
+fn file(at: &At<'_>, message: &FileAccessLog, surroundings: &Surroundings<'_>) -> Option<Written> {
+    let FileAccessLog {
+        path,
+        access_log_format,
+    } = message;
+    #[expect(deprecated, reason = "Envoy still takes them")]
+    let format = match access_log_format {
+        None => Format::text(at, DEFAULT, surroundings),
+        // As in Envoy, no text is the default text.
+        Some(OfFile::Format(text)) if text.is_empty() => Format::text(at, DEFAULT, surroundings),
+        Some(OfFile::Format(text)) => Format::text(&at.field("format"), text, surroundings),
+        Some(OfFile::JsonFormat(object)) => {
+            Format::json(&at.field("json_format"), object, surroundings)
+        }
+        Some(OfFile::TypedJsonFormat(object)) => {
+            Format::json(&at.field("typed_json_format"), object, surroundings)
+        }
+        Some(OfFile::LogFormat(format)) => {
+            Format::compile(&at.field("log_format"), format, surroundings)
+        }
+    };
+    let at = at.field("path");
+    if path.is_empty() {
+        return at.fault("is empty");
+    }
+    let sink = sink(&at, path, surroundings);
+    Some((format?, sink?))
+}
+
+/// The inner nothing stands for no place, where a configuration is only checked.
+fn sink(at: &At<'_>, path: &str, surroundings: &Surroundings<'_>) -> Option<Option<AccessLog>> {
+    let Some(sinks) = surroundings.sinks else {
+        return Some(None);
+    };
+    match sinks.open(path) {
+        Ok(sink) => Some(Some(sink)),
+        Err(error) => at.fault(format!(
+            "{error}: {}; name a file that user and group of the proxy may write to",
+            error.source
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests;

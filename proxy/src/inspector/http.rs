@@ -38,13 +38,20 @@ pub fn inspect(bytes: &[u8]) -> Verdict {
     }
     let window = &bytes[..bytes.len().min(MAX_REQUEST_LINE)];
     let end = window.iter().position(|byte| *byte == b'\n');
-    let line = end.map_or(window, |end| &window[..end]).trim_ascii_end();
+    let line = trimmed(end.map_or(window, |end| &window[..end]));
     match (request_line(line), end) {
         (None, _) | (Some(Line::Partial), Some(_)) => Verdict::NotHttp,
         (Some(Line::Whole { version }), Some(_)) => version_of(version),
         (Some(_), None) if window.len() >= MAX_REQUEST_LINE => Verdict::TooLarge,
         (Some(_), None) => Verdict::NeedMore,
     }
+}
+
+/// Without blanks and carriage returns at the end.
+fn trimmed(line: &[u8]) -> &[u8] {
+    let is_kept = |byte: &u8| !matches!(byte, b' ' | b'\t' | b'\r');
+    let end = line.iter().rposition(is_kept);
+    &line[..end.map_or(0, |end| end + 1)]
 }
 
 /// What there is of a line that may be a request's.
@@ -181,6 +188,7 @@ mod tests {
                 b"GET ://a HTTP/1.1\r\n",
                 b"GET / HTTP/11.1\r\n",
                 b"GET / HTTP/1.x\r\n",
+                b"GET /\x0c\r\n",
                 b"*3\r\n$3\r\nSET\r\n",
                 b"SSH-2.0-x\r\n",
             ],

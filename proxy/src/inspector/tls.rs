@@ -239,11 +239,11 @@ fn judge(body: &[u8], processed: usize) -> Verdict {
 }
 
 fn client_hello(contents: &TlsClientHelloContents<'_>) -> Option<ClientHello> {
-    let uncompressed = contents.comp.iter().any(|method| method.0 == 0);
-    if contents.ciphers.is_empty() || !uncompressed {
+    if contents.ciphers.is_empty() || contents.comp.is_empty() {
         return None;
     }
     let mut hello = ClientHello::default();
+    let mut kinds = Vec::new();
     let mut rest = contents.ext.unwrap_or_default();
     while !rest.is_empty() {
         let Ok((after, TlsExtension::Unknown(kind, data))) = parse_tls_extension_unknown(rest)
@@ -251,7 +251,6 @@ fn client_hello(contents: &TlsClientHelloContents<'_>) -> Option<ClientHello> {
             return None;
         };
         match kind {
-            TlsExtensionType::ServerName if hello.server_name.is_some() => return None,
             TlsExtensionType::ServerName => hello.server_name = Some(server_name(data)?),
             TlsExtensionType::ApplicationLayerProtocolNegotiation => {
                 // The TLS stack complains where it is broken.
@@ -259,9 +258,12 @@ fn client_hello(contents: &TlsClientHelloContents<'_>) -> Option<ClientHello> {
             }
             _ => {}
         }
+        kinds.push(kind.0);
         rest = after;
     }
-    Some(hello)
+    kinds.sort_unstable();
+    let different = kinds.windows(2).all(|pair| pair[0] != pair[1]);
+    different.then_some(hello)
 }
 
 /// The one name of the extension.

@@ -208,11 +208,11 @@ fn what_is_no_whole_hello_is_not_tls() {
         ..Hello::default()
     };
     check_not_tls(&no_ciphers.bytes(), no_ciphers.bytes().len());
-    let compressed = Hello {
-        compression: b"\x01\x01",
+    let no_compression = Hello {
+        compression: b"\x00",
         ..Hello::default()
     };
-    check_not_tls(&compressed.bytes(), compressed.bytes().len());
+    check_not_tls(&no_compression.bytes(), no_compression.bytes().len());
 }
 
 #[test]
@@ -225,6 +225,7 @@ fn broken_extensions_are_not_tls() {
         sni(b"a\0b"),
         sni(&[b'a'; 256]),
         [sni(b"a"), sni(b"a")].concat(),
+        [extension(10, b""), sni(b"a"), extension(10, b"")].concat(),
         extension(0, b"\x00\x08\x00\x00\x01a\x00\x00\x01b"),
         extension(0, b"\x00\x05\x00\x00\x01ab"),
         extension(0, b"\x00\x04\x01\x00\x01a"),

@@ -23,7 +23,10 @@ use self::{
     criteria::Criteria,
     node::{Builder, Node},
 };
-use crate::{compile::At, inspector::ApplicationProtocols};
+use crate::{
+    compile::At,
+    inspector::{ApplicationProtocols, Inspected},
+};
 
 /// What a filter chain is chosen by. IPv4 addresses are told as such, not as those of IPv6.
 #[derive(Clone, Copy, Debug)]
@@ -40,6 +43,27 @@ pub struct Facts<'a> {
     pub direct_source: Option<IpAddr>,
     /// The source that a PROXY header tells, or else the peer of the socket.
     pub source: Option<SocketAddr>,
+}
+
+impl<'a> Facts<'a> {
+    /// Those of a connection from the peer to the destination, of which the listener filters found
+    /// this out.
+    pub fn new(inspected: &'a Inspected, destination: SocketAddr, peer: SocketAddr) -> Self {
+        let canonical =
+            |address: SocketAddr| SocketAddr::new(address.ip().to_canonical(), address.port());
+        let proxied = inspected.proxied.as_ref();
+        let (source, destination) = proxied
+            .and_then(|proxied| proxied.addresses)
+            .unwrap_or_else(|| (canonical(peer), canonical(destination)));
+        Self {
+            destination: Some(destination),
+            server_name: inspected.server_name.as_deref(),
+            transport_protocol: inspected.transport_protocol(),
+            application_protocols: &inspected.application_protocols,
+            direct_source: Some(canonical(peer).ip()),
+            source: Some(source),
+        }
+    }
 }
 
 impl Facts<'_> {

@@ -22,7 +22,7 @@ pub mod tls;
 pub use self::{
     application_protocols::ApplicationProtocols,
     filters::ListenerFilters,
-    inspection::{Failure, Inspected, Inspection, Progress},
+    inspection::{Failure, Inspected, Inspection, Progress, Proxied},
     predicate::Predicate,
     statistic::{Statistic, Statistics},
 };

@@ -7,7 +7,10 @@ use fairlead_xds::{
 };
 
 use super::*;
-use crate::compile::{Fault, Findings};
+use crate::{
+    compile::{Fault, Findings},
+    inspector::Proxied,
+};
 
 mod reference;
 
@@ -457,6 +460,40 @@ fn a_default_chain_alone_takes_each_connection() {
     assert_eq!(faults, [""; 0]);
     let choice = CONNECTION.with(|facts| chains.unwrap().choose(facts));
     assert_eq!(choice, Some(Choice::Default));
+}
+
+#[test]
+fn a_proxy_header_tells_whose_connection_it_is() {
+    let destination = "[::ffff:10.0.0.1]:80".parse().unwrap();
+    let peer = "[::ffff:10.9.9.9]:5000".parse().unwrap();
+    let mut inspected = Inspected {
+        tls: true,
+        server_name: Some("a.com".into()),
+        ..Inspected::default()
+    };
+    let facts = Facts::new(&inspected, destination, peer);
+    assert_eq!(facts.destination, "10.0.0.1:80".parse().ok());
+    assert_eq!(facts.source, "10.9.9.9:5000".parse().ok());
+    assert_eq!(facts.direct_source, "10.9.9.9".parse().ok());
+    assert_eq!(facts.server_name, Some("a.com"));
+    assert_eq!(facts.transport_protocol, "tls");
+    let told = ("10.1.1.1:1".parse().unwrap(), "10.2.2.2:2".parse().unwrap());
+    inspected.proxied = Some(Proxied {
+        addresses: Some(told),
+        tlvs: Box::default(),
+    });
+    let facts = Facts::new(&inspected, destination, peer);
+    assert_eq!(
+        (facts.source, facts.destination),
+        (Some(told.0), Some(told.1))
+    );
+    assert_eq!(facts.direct_source, "10.9.9.9".parse().ok());
+    inspected.proxied = Some(Proxied {
+        addresses: None,
+        tlvs: Box::default(),
+    });
+    let facts = Facts::new(&inspected, destination, peer);
+    assert_eq!(facts.source, "10.9.9.9:5000".parse().ok());
 }
 
 #[test]

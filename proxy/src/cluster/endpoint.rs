@@ -3,13 +3,13 @@
 use std::{
     net::SocketAddr,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
 
-use super::metadata::Metadata;
+use super::{metadata::Metadata, outlier::Monitor};
 
 /// Where endpoints run (`envoy.config.core.v3.Locality`).
 #[derive(Clone, Debug, Default, Eq, Hash, PartialEq)]
@@ -146,6 +146,8 @@ pub struct State {
     created: Instant,
     /// Milliseconds from `created` to when its slow start began.
     since: AtomicU64,
+    /// Made when outlier detection first asks for it.
+    monitor: OnceLock<Box<Monitor>>,
     /// Of the cluster: grows when the health of any endpoint changes.
     generation: Arc<AtomicU64>,
 }
@@ -265,6 +267,7 @@ impl State {
             active: AtomicU32::new(0),
             created: now,
             since: AtomicU64::new(0),
+            monitor: OnceLock::new(),
             generation,
         }
     }
@@ -292,6 +295,11 @@ impl State {
     /// The connections or requests that go on.
     pub fn active(&self) -> u32 {
         self.active.load(Ordering::Relaxed)
+    }
+
+    /// Counts its outcomes, for outlier detection.
+    pub fn monitor(&self) -> &Monitor {
+        self.monitor.get_or_init(Box::default)
     }
 
     /// Begins the slow start (again): it became healthy.

@@ -299,7 +299,7 @@ mod tests {
             ..Thresholds::default()
         };
         check_fault(
-            &cluster(unknown.clone()),
+            &cluster(unknown),
             "c.thresholds[0].priority: 2 is no known priority",
         );
         check_fault(

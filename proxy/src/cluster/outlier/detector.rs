@@ -225,8 +225,9 @@ impl Detector {
         let endpoint = Arc::clone(&watched.endpoint);
         events.push(Event::Detected(Arc::clone(&endpoint), kind));
         let percent = u64::from(config.max_ejection_percent);
-        let allowed = (u64::from(self.ejected) + 1) * 100 <= percent * number;
-        if !allowed && !(config.always_eject_one_host && self.ejected == 0) {
+        let within = (u64::from(self.ejected) + 1) * 100 <= percent * number;
+        let allowed = within || (config.always_eject_one_host && self.ejected == 0);
+        if !allowed {
             events.push(Event::Overflow(endpoint, kind));
             return;
         }

@@ -108,7 +108,8 @@ fn faults_name_the_field() {
         "max_ejection_time_jitter: -1 s and 0 ns are no time span",
     );
     let high = number(101);
-    let percentages: [(fn(&mut OutlierDetection, Option<UInt32Value>), &str); 9] = [
+    type Set = fn(&mut OutlierDetection, Option<UInt32Value>);
+    let percentages: [(Set, &str); 9] = [
         (|o, n| o.max_ejection_percent = n, "max_ejection_percent"),
         (
             |o, n| o.failure_percentage_threshold = n,

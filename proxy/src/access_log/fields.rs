@@ -328,6 +328,9 @@ pub trait FilterState: fmt::Debug {
     /// The object of this key as a text.
     fn plain(&self, key: &str) -> Option<&str>;
 
+    /// The object of this key as JSON, if it is one that has such a form.
+    fn typed(&self, key: &str) -> Option<&Value>;
+
     /// A field of the object of this key.
     fn field(&self, key: &str, field: &str) -> Option<&str>;
 }

@@ -3,6 +3,16 @@
 //!
 //! A format is read once. To write a line is then to go through its pieces: each writes into the
 //! line itself.
+//!
+//! Other than in Envoy:
+//! - What errors and peers say cannot end or forge a line of text: quotation marks become
+//!   apostrophes, control characters spaces. JSON has them unchanged, escaped.
+//! - `%UPSTREAM_TRANSPORT_FAILURE_REASON%` keeps its spaces, and `%RESPONSE_CODE_DETAILS%` has the
+//!   token of a failure of TCP, too.
+//! - A length counts bytes, and never cuts a character in half.
+//! - `%START_TIME_LOCAL%` and `%EMIT_TIME_LOCAL%` are in universal time.
+//! - `%CEL%` and `%TYPED_CEL%` are absent.
+//! - The length of a prefix has to be a number from 0 to 128.
 
 mod certificate;
 mod field;

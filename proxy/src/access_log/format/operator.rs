@@ -104,7 +104,14 @@ enum MetadataSource {
 struct StatePath {
     of_upstream: bool,
     key: Box<str>,
-    field: Option<Box<str>>,
+    form: StateForm,
+}
+
+#[derive(Debug)]
+enum StateForm {
+    Plain,
+    Typed,
+    Field(Box<str>),
 }
 
 /// What is wrong with a command, or left undone.
@@ -274,10 +281,16 @@ impl StatePath {
         } else {
             fields.filter_state
         };
-        let text = state.and_then(|state| match &self.field {
-            Some(field) => state.field(&self.key, field),
-            None => state.plain(&self.key),
-        });
+        let Some(state) = state else {
+            return Value::Absent;
+        };
+        let text = match &self.form {
+            StateForm::Typed => {
+                return state.typed(&self.key).map_or(Value::Absent, Value::Typed);
+            }
+            StateForm::Plain => state.plain(&self.key),
+            StateForm::Field(field) => state.field(&self.key, field),
+        };
         text.map_or(Value::Absent, Value::Words)
     }
 }

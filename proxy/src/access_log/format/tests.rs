@@ -17,11 +17,15 @@ fn socket(address: &str) -> Option<SocketAddr> {
 }
 
 #[derive(Debug)]
-struct State;
+struct State(serde_json::Value);
 
 impl FilterState for State {
     fn plain(&self, key: &str) -> Option<&str> {
         (key == "key").then_some("plain \"value\"")
+    }
+
+    fn typed(&self, key: &str) -> Option<&serde_json::Value> {
+        (key == "key").then_some(&self.0)
     }
 
     fn field(&self, key: &str, field: &str) -> Option<&str> {
@@ -139,7 +143,7 @@ fn with_fields<T>(call: impl FnOnce(&Fields<'_>) -> T) -> T {
         route_metadata: None,
         listener_metadata: Some(&metadata),
         filter_chain_metadata: Some(&metadata),
-        filter_state: Some(&State),
+        filter_state: Some(&State(json!("va\"l ue"))),
         upstream_filter_state: None,
     })
 }
@@ -457,8 +461,10 @@ fn each_operator_of_a_connection_is_printed() {
         ("DOWNSTREAM_PEER_CERT_V_START(%s)", "-", "null"),
         ("DOWNSTREAM_PEER_CHAIN_SERIALS", "-", "null"),
         ("UPSTREAM_PEER_CERT_V_END", "-", "null"),
+        ("FILTER_STATE(key)", "\"va\\\"l ue\"", "\"va\\\"l ue\""),
+        ("FILTER_STATE(key:TYPED):4", "\"va\\", "\"va\\\"l ue\""),
         (
-            "FILTER_STATE(key)",
+            "FILTER_STATE(key:PLAIN)",
             "plain 'value'",
             "\"plain \\\"value\\\"\"",
         ),
@@ -1043,12 +1049,15 @@ proptest! {
 
     #[test]
     fn a_line_of_json_is_json(text in any::<String>(), length in 0_usize..20) {
-        let format = json!({"a": format!("%FILTER_STATE(k):{length}%"), "b": "x%FILTER_STATE(k)%"});
+        let format = json!({"a": format!("%FILTER_STATE(k:PLAIN):{length}%"), "b": "x%FILTER_STATE(k:PLAIN)%"});
         #[derive(Debug)]
         struct One(String);
         impl FilterState for One {
             fn plain(&self, _: &str) -> Option<&str> {
                 Some(&self.0)
+            }
+            fn typed(&self, _: &str) -> Option<&serde_json::Value> {
+                None
             }
             fn field(&self, _: &str, _: &str) -> Option<&str> {
                 None

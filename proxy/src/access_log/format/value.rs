@@ -31,17 +31,22 @@ pub(super) enum Value<'a> {
     /// A number that identifies something anywhere, as a UUID.
     Uuid(u128),
     Json(&'a Json),
+    /// JSON, texts in quotation marks wherever they stand.
+    Typed(&'a Json),
 }
 
 impl Value<'_> {
     pub(super) fn is_absent(&self) -> bool {
-        matches!(self, Self::Absent | Self::Json(Json::Null))
+        matches!(
+            self,
+            Self::Absent | Self::Json(Json::Null) | Self::Typed(Json::Null)
+        )
     }
 
     /// Whether JSON has it in quotation marks.
     pub(super) fn is_text(&self) -> bool {
         match self {
-            Self::Absent | Self::Number(_) => false,
+            Self::Absent | Self::Number(_) | Self::Typed(_) => false,
             Self::Json(json) => json.is_string(),
             _ => true,
         }
@@ -79,7 +84,7 @@ impl Value<'_> {
                 uuid & 0xffff_ffff_ffff,
             ),
             Self::Json(Json::String(text)) => out.write_str(text),
-            Self::Json(json) => write!(out, "{json}"),
+            Self::Json(json) | Self::Typed(json) => write!(out, "{json}"),
         }
     }
 
@@ -98,7 +103,7 @@ impl Value<'_> {
         match self {
             Self::Absent => out.write_str("null"),
             Self::Number(number) => write!(out, "{number}"),
-            Self::Json(json) => write!(out, "{json}"),
+            Self::Json(json) | Self::Typed(json) => write!(out, "{json}"),
             value => {
                 out.push('"');
                 value.write_text(&mut Escaped(out))?;

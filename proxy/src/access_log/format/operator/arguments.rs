@@ -9,7 +9,7 @@ use super::{
         time::TimeFormat,
     },
     Command, Formatter, MetadataPath, MetadataSource, Moment, Operator, Outcome, Point, Precision,
-    StatePath,
+    StateForm, StatePath,
     table::{Kind, find, nearest},
 };
 use crate::access_log::Surroundings;
@@ -333,7 +333,11 @@ fn filter_state(of_upstream: bool, parameter: &str) -> Made {
     Ok(Operator::FilterState(Box::new(StatePath {
         of_upstream,
         key: key.into(),
-        field: (form == "FIELD").then(|| field.into()),
+        form: match form {
+            "PLAIN" => StateForm::Plain,
+            "FIELD" => StateForm::Field(field.into()),
+            _ => StateForm::Typed,
+        },
     })))
 }
 

@@ -17,7 +17,7 @@ pub use self::{
     entry::Entry,
     fields::{Attempt, CloseType, Fields, FilterState, LogType, Metadata, Times, Tls, metadata},
     format::{Format, random_uuid},
-    loggers::{AccessLogs, Surroundings},
+    loggers::{AccessLogs, Outputs, Surroundings},
     sinks::{AccessLog, Counts, FLUSH_INTERVAL, OpenError, Reopen, Sinks, Writer, start},
 };
 

@@ -1,6 +1,10 @@
 //! The access logs of a listener or a filter, as they are configured.
 
-use std::fmt;
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{Arc, Mutex, PoisonError, Weak},
+};
 
 use fairlead_xds::{
     envoy::{
@@ -32,8 +36,10 @@ use crate::compile::At;
 /// What a configuration is read against.
 #[derive(Clone, Copy)]
 pub struct Surroundings<'a> {
-    /// Where lines can go.
+    /// Where lines can go; nowhere if a configuration is only checked.
     pub sinks: Option<&'a Sinks>,
+    /// What is written alike by several, and need be kept only once.
+    pub outputs: &'a Outputs,
     /// The environment of the process.
     pub environment: &'a dyn Fn(&str) -> Option<String>,
     /// The name of the machine, for `%HOSTNAME%`; empty if it is not known.
@@ -43,8 +49,10 @@ pub struct Surroundings<'a> {
 impl Surroundings<'_> {
     /// Nothing is known, and no line goes anywhere: to check a configuration only.
     pub fn none() -> Self {
+        static NO_OUTPUTS: Outputs = Outputs::new();
         Self {
             sinks: None,
+            outputs: &NO_OUTPUTS,
             environment: &|_| None,
             hostname: "",
         }
@@ -60,6 +68,53 @@ impl fmt::Debug for Surroundings<'_> {
     }
 }
 
+/// The outputs in use. In a mesh thousands of listeners have the same one.
+#[derive(Debug)]
+pub struct Outputs(Mutex<Option<Known>>);
+
+/// By the message that each was read from.
+type Known = HashMap<Box<[u8]>, Weak<Output>>;
+
+/// How a line is written, and where it goes.
+#[derive(Debug)]
+struct Output {
+    format: Format,
+    /// None where a configuration is only checked.
+    sink: Option<AccessLog>,
+}
+
+impl Outputs {
+    /// None yet.
+    pub const fn new() -> Self {
+        Self(Mutex::new(None))
+    }
+
+    fn find(&self, message: &Any) -> Option<Arc<Output>> {
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known.as_ref()?.get(&*key(message))?.upgrade()
+    }
+
+    fn keep(&self, message: &Any, output: &Arc<Output>) {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = known.get_or_insert_default();
+        known.retain(|_, output| output.strong_count() > 0);
+        known.insert(key(message), Arc::downgrade(output));
+    }
+}
+
+impl Default for Outputs {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+fn key(message: &Any) -> Box<[u8]> {
+    let mut key = message.type_url.clone().into_bytes();
+    key.push(0);
+    key.extend_from_slice(&message.value);
+    key.into()
+}
+
 /// The access logs of a listener or a filter.
 #[derive(Debug, Default)]
 pub struct AccessLogs(Box<[Logger]>);
@@ -67,9 +122,7 @@ pub struct AccessLogs(Box<[Logger]>);
 #[derive(Debug)]
 struct Logger {
     filter: Option<Filter>,
-    format: Format,
-    /// None where a configuration is only checked.
-    sink: Option<AccessLog>,
+    output: Arc<Output>,
 }
 
 impl AccessLogs {
@@ -95,17 +148,11 @@ impl AccessLogs {
 
     /// Writes a line of the connection to each log whose filter accepts it.
     pub fn log(&self, fields: &Fields<'_>, rng: &mut Rng) {
-        for Logger {
-            filter,
-            format,
-            sink,
-        } in &self.0
-        {
+        for Logger { filter, output } in &self.0 {
+            let Output { format, sink } = &**output;
             let Some(sink) = sink else { continue };
-            if filter
-                .as_ref()
-                .is_some_and(|filter| !filter.accepts(fields, rng))
-            {
+            let accepts = |filter: &Filter| filter.accepts(fields, rng);
+            if !filter.as_ref().is_none_or(accepts) {
                 continue;
             }
             let mut line = String::with_capacity(super::LINE);
@@ -131,13 +178,31 @@ fn logger(
         Some(filter) => Filter::compile(&at.field("filter"), filter).map(Some),
     };
     let ConfigType::TypedConfig(any) = at.required("typed_config", config_type.as_ref())?;
-    let written = written(&at.field("typed_config"), name, any, surroundings)?;
+    let output = output(&at.field("typed_config"), name, any, surroundings)?;
     let filter = filter?;
-    Some(written.map(|(format, sink)| Logger {
-        filter,
-        format,
-        sink,
-    }))
+    Some(output.map(|output| Logger { filter, output }))
+}
+
+/// The output that the message asks for, or the one that was made for another like it.
+fn output(
+    at: &At<'_>,
+    name: &str,
+    any: &Any,
+    surroundings: &Surroundings<'_>,
+) -> Option<Option<Arc<Output>>> {
+    // Those that are only checked have no sink, and are no use to others.
+    let shared = surroundings.sinks.map(|_| surroundings.outputs);
+    if let Some(output) = shared.and_then(|outputs| outputs.find(any)) {
+        return Some(Some(output));
+    }
+    let Some((format, sink)) = written(at, name, any, surroundings)? else {
+        return Some(None);
+    };
+    let output = Arc::new(Output { format, sink });
+    if let Some(outputs) = shared {
+        outputs.keep(any, &output);
+    }
+    Some(Some(output))
 }
 
 type Written = (Format, Option<AccessLog>);

@@ -49,9 +49,9 @@ fn environment(name: &str) -> Option<String> {
 
 fn surroundings() -> Surroundings<'static> {
     Surroundings {
-        sinks: None,
         environment: &environment,
         hostname: "vm",
+        ..Surroundings::none()
     }
 }
 

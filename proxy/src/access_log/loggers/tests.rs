@@ -59,8 +59,10 @@ fn each_log_gets_the_lines_that_its_filter_accepts() {
     std::fs::create_dir_all(&directory).unwrap();
     let path = |name: &str| directory.join(name).display().to_string();
     let (sinks, writer) = Sinks::start(super::super::FLUSH_INTERVAL).unwrap();
+    let outputs = Outputs::new();
     let surroundings = Surroundings {
         sinks: Some(&sinks),
+        outputs: &outputs,
         ..Surroundings::none()
     };
     #[expect(deprecated, reason = "Envoy still takes it")]
@@ -97,8 +99,10 @@ fn each_log_gets_the_lines_that_its_filter_accepts() {
 #[test]
 fn streams_are_written_as_files_are() {
     let (sinks, _writer) = Sinks::start(super::super::FLUSH_INTERVAL).unwrap();
+    let outputs = Outputs::new();
     let surroundings = Surroundings {
         sinks: Some(&sinks),
+        outputs: &outputs,
         ..Surroundings::none()
     };
     let stdout = StdoutAccessLog {
@@ -114,11 +118,38 @@ fn streams_are_written_as_files_are() {
     let paths = logs
         .0
         .iter()
-        .map(|logger| logger.sink.as_ref().unwrap().path());
+        .map(|logger| logger.output.sink.as_ref().unwrap().path());
     assert_eq!(
         paths.collect::<Vec<_>>(),
         ["/dev/stdout", "/dev/stderr", "/dev/stdout"]
     );
+}
+
+#[test]
+fn listeners_share_what_they_write_alike() {
+    let (sinks, _writer) = Sinks::start(super::super::FLUSH_INTERVAL).unwrap();
+    let outputs = Outputs::new();
+    let surroundings = Surroundings {
+        sinks: Some(&sinks),
+        outputs: &outputs,
+        ..Surroundings::none()
+    };
+    let of = |format: &str| {
+        let stdout = StdoutAccessLog {
+            access_log_format: Some(OfStdout::LogFormat(text(format))),
+        };
+        let findings = Findings::default();
+        let messages = [logger_of(Some(any(&stdout)), flag_filter(&[]))];
+        AccessLogs::compile(&findings.at("access_log"), &messages, &surroundings).unwrap()
+    };
+    let output = |logs: &AccessLogs| logs.0[0].output.clone();
+    let (one, other, third) = (of("a"), of("b"), of("a"));
+    assert!(Arc::ptr_eq(&output(&one), &output(&third)));
+    assert!(!Arc::ptr_eq(&output(&one), &output(&other)));
+    drop((one, other, third));
+    let fourth = of("c");
+    let known = outputs.0.lock().unwrap();
+    assert_eq!(known.as_ref().map(HashMap::len), Some(1), "{fourth:?}");
 }
 
 #[test]
@@ -153,8 +184,10 @@ fn a_log_that_is_not_done_is_left_out_and_told() {
 #[test]
 fn all_faults_of_all_logs_are_told() {
     let (sinks, _writer) = Sinks::start(super::super::FLUSH_INTERVAL).unwrap();
+    let outputs = Outputs::new();
     let surroundings = Surroundings {
         sinks: Some(&sinks),
+        outputs: &outputs,
         ..Surroundings::none()
     };
     let broken = Any {

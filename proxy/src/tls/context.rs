@@ -131,6 +131,17 @@ impl Contexts {
             .collect()
     }
 
+    /// How many servers, identities and expectations are in use.
+    #[cfg(test)]
+    pub(super) fn held(&self) -> (usize, usize, usize) {
+        let shared = self.shared();
+        (
+            shared.servers.all().count(),
+            shared.identities.all().count(),
+            shared.expectations.all().count(),
+        )
+    }
+
     fn reload_one(&self, context: &dyn Reload, now: SystemTime) -> Option<Reloaded> {
         let mut files = context.files();
         let changed = files.changed(now);

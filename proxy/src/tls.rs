@@ -15,6 +15,7 @@ mod handshake;
 mod inputs;
 mod parameters;
 mod peer;
+mod pins;
 mod san;
 mod sessions;
 mod stream;
@@ -22,6 +23,7 @@ mod stream;
 mod tests;
 mod trust;
 mod verifier;
+mod verify_error;
 
 pub use self::{
     context::{Contexts, DownstreamTls, Reloaded, UpstreamTls},
@@ -33,5 +35,5 @@ pub use self::{
     parameters::Role,
     peer::{ParsedCertificate, PeerCertificate},
     stream::{Stream, tls_error},
-    verifier::VerifyError,
+    verify_error::VerifyError,
 };

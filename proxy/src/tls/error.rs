@@ -4,7 +4,7 @@ use std::{fmt, io, net::SocketAddr, time::Duration};
 
 use rustls::{AlertDescription, Error, InvalidMessage, PeerIncompatible};
 
-use super::{parameters::Role, verifier::VerifyError};
+use super::{parameters::Role, verify_error::VerifyError};
 
 /// The addresses of a connection.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use super::{
     error::{TlsCause, TlsError},
     handshake::Handshaked,
-    verifier::VerifyError,
+    verify_error::VerifyError,
 };
 
 /// Something that a listener or a cluster counts.

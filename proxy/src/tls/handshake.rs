@@ -23,7 +23,8 @@ use super::{
     parameters::{Role, suite_name},
     peer::PeerCertificate,
     stream::Stream,
-    verifier::{Verifier, VerifyError},
+    verifier::Verifier,
+    verify_error::VerifyError,
 };
 
 /// What a handshake agreed on.
@@ -136,6 +137,7 @@ async fn client_hello<IO: AsyncRead + AsyncWrite + Unpin>(
             // The peer may be gone: what counts is what it sent.
             let _ = io.write_all(&NO_TLS).await;
             let _ = io.shutdown().await;
+            drain(io, &mut buffer).await;
             return Err(TlsCause::Plaintext { looks_like, mtls });
         }
         is_first = false;
@@ -159,6 +161,20 @@ async fn client_hello<IO: AsyncRead + AsyncWrite + Unpin>(
     }
 }
 
+/// Takes what has already arrived: a socket that is closed with unread bytes is reset, and the alert
+/// may be lost with it.
+async fn drain<IO: AsyncRead + Unpin>(io: &mut IO, buffer: &mut [u8]) {
+    for _ in 0..DRAINED_READS {
+        match timeout(Duration::ZERO, io.read(buffer)).await {
+            Ok(Ok(length)) if length > 0 => {}
+            _ => return,
+        }
+    }
+}
+
+/// With the buffer of the handshake: 64 KiB.
+const DRAINED_READS: usize = 16;
+
 /// What plaintext seems to be.
 fn looks_like(first: &[u8]) -> &'static str {
     const METHODS: [&[u8]; 9] = [
@@ -173,7 +189,7 @@ fn looks_like(first: &[u8]) -> &'static str {
         b"PRI * HTTP/2",
     ];
     let begins = |method: &&[u8]| first.starts_with(method) || method.starts_with(first);
-    if METHODS.iter().any(|method| begins(method)) {
+    if METHODS.iter().any(begins) {
         HTTP
     } else if first
         .iter()

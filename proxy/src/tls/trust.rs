@@ -5,7 +5,7 @@ use fairlead_xds::{
     envoy::extensions::transport_sockets::tls::v3::{
         CertificateValidationContext as Message, SpiffeCertValidatorConfig,
         certificate_validation_context::TrustChainVerification,
-        spiffe_cert_validator_config::TrustDomain,
+        spiffe_cert_validator_config::TrustDomain as TrustDomainMessage,
     },
     google::protobuf::Any,
 };
@@ -19,6 +19,7 @@ use super::{
     certificate::chain,
     inputs::{Inputs, watched},
     peer::sha256,
+    pins::{hash, spki},
     san::SanMatcher,
 };
 use crate::compile::At;
@@ -54,7 +55,14 @@ pub(super) enum Anchors {
     /// Theirs.
     Bundle(Box<[TrustAnchor<'static>]>),
     /// By the trust domain of the peer's SPIFFE identity.
-    Spiffe(Box<[(Box<str>, Box<[TrustAnchor<'static>]>)]>),
+    Spiffe(Box<[TrustDomain]>),
+}
+
+/// A trust domain and its bundle.
+#[derive(Debug)]
+pub(super) struct TrustDomain {
+    pub(super) name: Box<str>,
+    pub(super) anchors: Box<[TrustAnchor<'static>]>,
 }
 
 impl Trust {
@@ -102,8 +110,16 @@ impl Trust {
         );
         watched(at, watched_directory.as_ref())?;
         let sans = sans(at, match_typed_subject_alt_names, match_subject_alt_names);
-        let hashes = at.each("verify_certificate_hash", verify_certificate_hash, hash);
-        let spkis = at.each("verify_certificate_spki", verify_certificate_spki, spki);
+        let hashes = at.each(
+            "verify_certificate_hash",
+            verify_certificate_hash,
+            |at, text| hash(at, text),
+        );
+        let spkis = at.each(
+            "verify_certificate_spki",
+            verify_certificate_spki,
+            |at, text| spki(at, text),
+        );
         let at_mode = at.field("trust_chain_verification");
         let accept_untrusted = match TrustChainVerification::try_from(*trust_chain_verification) {
             Ok(mode) => Some(mode == TrustChainVerification::AcceptUntrusted),
@@ -200,8 +216,8 @@ impl Trust {
             }
         };
         add(bundle);
-        for (_, anchors) in domains {
-            add(anchors);
+        for domain in domains {
+            add(&domain.anchors);
         }
         bytes.extend_from_slice(&self.crl_digest);
         sha256(&bytes)
@@ -225,7 +241,7 @@ impl Anchors {
             Self::None => Box::default(),
             Self::Bundle(anchors) => anchors.iter().map(name).collect(),
             Self::Spiffe(domains) => {
-                let anchors = domains.iter().flat_map(|(_, anchors)| anchors);
+                let anchors = domains.iter().flat_map(|domain| &domain.anchors);
                 anchors.map(name).collect()
             }
         }
@@ -282,7 +298,7 @@ fn spiffe(at: &At<'_>, any: &Any, inputs: &Inputs<'_>) -> Option<Anchors> {
         return at.field("trust_domains").fault("is empty");
     }
     let domains = at.each("trust_domains", &trust_domains, |at, domain| {
-        let TrustDomain {
+        let TrustDomainMessage {
             name,
             trust_bundle,
             workload_trust_domain,
@@ -296,13 +312,19 @@ fn spiffe(at: &At<'_>, any: &Any, inputs: &Inputs<'_>) -> Option<Anchors> {
         let source = at.required("trust_bundle", trust_bundle.as_ref())?;
         let at = at.field("trust_bundle");
         let anchors = bundle(&at, &inputs.read(&at, source)?)?;
-        Some((Box::<str>::from(name.as_str()), anchors))
+        Some(TrustDomain {
+            name: name.as_str().into(),
+            anchors,
+        })
     });
-    for (index, (name, _)) in domains.iter().enumerate() {
-        if domains[..index].iter().any(|(other, _)| other == name) {
+    for (index, domain) in domains.iter().enumerate() {
+        if domains[..index]
+            .iter()
+            .any(|other| other.name == domain.name)
+        {
             return at
                 .field("trust_domains")
-                .fault(format!("'{name}' is there twice"));
+                .fault(format!("'{}' is there twice", domain.name));
         }
     }
     (domains.len() == trust_domains.len()).then(|| Anchors::Spiffe(domains.into()))
@@ -322,82 +344,4 @@ fn revoked(at: &At<'_>, pem: &[u8]) -> Option<Box<[CertRevocationList<'static>]>
         )
     });
     lists.collect()
-}
-
-/// A SHA-256 in hexadecimal digits, with or without colons.
-fn hash(at: &At<'_>, text: &String) -> Option<[u8; 32]> {
-    let digits: String = text.chars().filter(|character| *character != ':').collect();
-    let mut hash = [0; 32];
-    let sound = digits.len() == 64 && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
-    if !sound {
-        return at.fault("is no SHA-256 of 64 hexadecimal digits");
-    }
-    for (index, byte) in hash.iter_mut().enumerate() {
-        *byte = u8::from_str_radix(&digits[2 * index..2 * index + 2], 16).ok()?;
-    }
-    Some(hash)
-}
-
-/// A SHA-256 in base64.
-fn spki(at: &At<'_>, text: &String) -> Option<[u8; 32]> {
-    base64(text).map_or_else(
-        || at.fault("is no SHA-256 of 44 characters in base64"),
-        Some,
-    )
-}
-
-fn base64(text: &str) -> Option<[u8; 32]> {
-    let digits = text.strip_suffix('=').filter(|digits| digits.len() == 43)?;
-    let (mut hash, mut length, mut bits, mut held) = ([0; 32], 0, 0_u32, 0);
-    for digit in digits.bytes() {
-        let value = match digit {
-            b'A'..=b'Z' => digit - b'A',
-            b'a'..=b'z' => digit - b'a' + 26,
-            b'0'..=b'9' => digit - b'0' + 52,
-            b'+' => 62,
-            b'/' => 63,
-            _ => return None,
-        };
-        bits = (bits << 6 | u32::from(value)) & 0xffff;
-        held += 6;
-        if held >= 8 {
-            held -= 8;
-            let [byte, ..] = (bits >> held).to_le_bytes();
-            *hash.get_mut(length)? = byte;
-            length += 1;
-        }
-    }
-    (length == 32).then_some(hash)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::compile::Findings;
-
-    #[test]
-    fn hashes_are_read_in_both_forms() {
-        let findings = Findings::default();
-        let at = findings.at("pin");
-        let mut expected = [0; 32];
-        expected[0] = 0xab;
-        expected[31] = 0x01;
-        let plain = format!("ab{}01", "00".repeat(30));
-        let colons = format!("AB:{}01", "00:".repeat(30));
-        assert_eq!(hash(&at, &plain), Some(expected));
-        assert_eq!(hash(&at, &colons), Some(expected));
-        assert_eq!(hash(&at, &"zz".repeat(32)), None);
-        let text = format!("q{}E=", "A".repeat(41)).replacen("qA", "qw", 1);
-        assert_eq!(spki(&at, &text), Some(expected));
-        assert_eq!(spki(&at, &"short".to_owned()), None);
-        let faults = findings.faults();
-        assert_eq!(
-            faults[0].to_string(),
-            "pin: is no SHA-256 of 64 hexadecimal digits"
-        );
-        assert_eq!(
-            faults[1].to_string(),
-            "pin: is no SHA-256 of 44 characters in base64"
-        );
-    }
 }

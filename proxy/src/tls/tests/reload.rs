@@ -10,7 +10,8 @@ use std::{
 use fairlead_xds::envoy::{
     config::core::v3::{ConfigSource, PathConfigSource, config_source::ConfigSourceSpecifier},
     extensions::transport_sockets::tls::v3::{
-        CommonTlsContext, SdsSecretConfig, Secret, TlsCertificate, UpstreamTlsContext,
+        CertificateValidationContext, CommonTlsContext, DownstreamTlsContext, SdsSecretConfig,
+        Secret, TlsCertificate, UpstreamTlsContext,
         common_tls_context::{CombinedCertificateValidationContext, ValidationContextType},
         secret::Type,
     },
@@ -60,9 +61,7 @@ impl Volume {
         }
     }
 
-    fn listener(
-        &self,
-    ) -> fairlead_xds::envoy::extensions::transport_sockets::tls::v3::DownstreamTlsContext {
+    fn listener(&self) -> DownstreamTlsContext {
         let mut listener = open(&[]);
         let common = listener.common_tls_context.as_mut().unwrap();
         common.tls_certificates = vec![self.certificate()];
@@ -197,9 +196,10 @@ async fn secrets_in_a_file_are_merged_with_the_default_and_read_again() {
             private_key: file(Path::new(key)),
             ..TlsCertificate::default()
         };
-        let mut validation =
-            fairlead_xds::envoy::extensions::transport_sockets::tls::v3::CertificateValidationContext::default();
-        validation.trusted_ca = file(Path::new(ca));
+        let validation = CertificateValidationContext {
+            trusted_ca: file(Path::new(ca)),
+            ..CertificateValidationContext::default()
+        };
         let secret = |name: &str, secret| Secret {
             name: name.to_owned(),
             r#type: Some(secret),
@@ -234,9 +234,11 @@ async fn secrets_in_a_file_are_merged_with_the_default_and_read_again() {
     let mut default = trusting(&ca);
     default.trusted_ca = None;
     default.match_typed_subject_alt_names = vec![uri(SERVER)];
-    let mut combined = CombinedCertificateValidationContext::default();
-    combined.default_validation_context = Some(default);
-    combined.validation_context_sds_secret_config = Some(config("ROOTCA"));
+    let combined = CombinedCertificateValidationContext {
+        default_validation_context: Some(default),
+        validation_context_sds_secret_config: Some(config("ROOTCA")),
+        ..CombinedCertificateValidationContext::default()
+    };
     let message = UpstreamTlsContext {
         common_tls_context: Some(CommonTlsContext {
             tls_certificate_sds_secret_configs: vec![config("default")],

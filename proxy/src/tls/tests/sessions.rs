@@ -3,7 +3,8 @@
 use fairlead_xds::{
     envoy::extensions::transport_sockets::tls::v3::{
         DownstreamTlsContext, TlsSessionTicketKeys, UpstreamTlsContext,
-        downstream_tls_context::SessionTicketKeysType, tls_parameters::TlsProtocol,
+        common_tls_context::ValidationContextType, downstream_tls_context::SessionTicketKeysType,
+        tls_parameters::TlsProtocol,
     },
     google::protobuf::UInt32Value,
 };
@@ -85,9 +86,8 @@ async fn a_session_is_for_the_same_expectations_name_and_endpoint() {
     let mut validation = trusting(&mesh.ca);
     validation.match_typed_subject_alt_names =
         vec![uri("spiffe://cluster.local/ns/shop/sa/other"), uri(SERVER)];
-    common.validation_context_type = Some(
-        fairlead_xds::envoy::extensions::transport_sockets::tls::v3::common_tls_context::ValidationContextType::ValidationContext(validation),
-    );
+    let context = ValidationContextType::ValidationContext(validation);
+    common.validation_context_type = Some(context);
     let expecting = mesh.client(&expecting);
     let nobody = mesh.client(&caller(Some(&mesh.own), &mesh.ca, CLIENT));
     let one = (&client, &*server, asking());

@@ -1,6 +1,8 @@
 //! Which peers are trusted
 //! (`envoy.extensions.transport_sockets.tls.v3.CertificateValidationContext`).
 
+use std::cell::RefCell;
+
 use fairlead_xds::{
     envoy::extensions::transport_sockets::tls::v3::{
         CertificateValidationContext as Message, SpiffeCertValidatorConfig,
@@ -11,7 +13,7 @@ use fairlead_xds::{
 };
 use rustls::{
     DistinguishedName,
-    pki_types::{CertificateRevocationListDer, TrustAnchor, pem::PemObject},
+    pki_types::{CertificateDer, CertificateRevocationListDer, TrustAnchor, pem::PemObject},
 };
 use webpki::{CertRevocationList, OwnedCertRevocationList};
 
@@ -44,6 +46,8 @@ pub(super) struct Trust {
     pub(super) sans: Box<[SanMatcher]>,
     /// What clients are told to choose their certificate by.
     pub(super) hints: Box<[DistinguishedName]>,
+    /// The certificates of the anchors, to be shown to operators.
+    pub(super) certificates: Box<[CertificateDer<'static>]>,
 }
 
 /// Whose signatures count.
@@ -133,6 +137,7 @@ impl Trust {
             }
             depth => depth.map(|depth| depth.value as usize),
         };
+        let mut certificates = Vec::new();
         let anchors = match (custom_validator_config, trusted_ca) {
             (Some(custom), _) => {
                 let at = at.field("custom_validator_config");
@@ -142,11 +147,12 @@ impl Trust {
                         .fault(format!("'{}' is not supported, only {SPIFFE}", custom.name));
                 }
                 let any = at.required("typed_config", custom.typed_config.as_ref())?;
-                spiffe(&at.field("typed_config"), any, inputs)
+                spiffe(&at.field("typed_config"), any, inputs, &mut certificates)
             }
             (None, Some(source)) => {
                 let at = at.field("trusted_ca");
-                bundle(&at, &inputs.read(&at, source)?).map(Anchors::Bundle)
+                let pem = inputs.read(&at, source)?;
+                bundle(&at, &pem, &mut certificates).map(Anchors::Bundle)
             }
             (None, None) => Some(Anchors::None),
         };
@@ -197,6 +203,7 @@ impl Trust {
             spkis: spkis.into(),
             sans,
             hints,
+            certificates: certificates.into(),
         })
     }
 
@@ -270,8 +277,13 @@ pub(super) fn sans(
     (sans.len() == asked).then(|| sans.into())
 }
 
-fn bundle(at: &At<'_>, pem: &[u8]) -> Option<Box<[TrustAnchor<'static>]>> {
+fn bundle(
+    at: &At<'_>,
+    pem: &[u8],
+    certificates: &mut Vec<CertificateDer<'static>>,
+) -> Option<Box<[TrustAnchor<'static>]>> {
     let chain = chain(at, pem)?;
+    certificates.extend(chain.iter().cloned());
     let anchors = chain.iter().enumerate().map(|(index, certificate)| {
         webpki::anchor_from_trusted_cert(certificate).map_or_else(
             |error| at.fault(format!("certificate {index} is no X.509: {error}")),
@@ -281,7 +293,12 @@ fn bundle(at: &At<'_>, pem: &[u8]) -> Option<Box<[TrustAnchor<'static>]>> {
     anchors.collect()
 }
 
-fn spiffe(at: &At<'_>, any: &Any, inputs: &Inputs<'_>) -> Option<Anchors> {
+fn spiffe(
+    at: &At<'_>,
+    any: &Any,
+    inputs: &Inputs<'_>,
+    certificates: &mut Vec<CertificateDer<'static>>,
+) -> Option<Anchors> {
     if any.type_url != SPIFFE_TYPE {
         return at.fault(format!("is a {}, not a {SPIFFE_TYPE}", any.type_url));
     }
@@ -297,6 +314,7 @@ fn spiffe(at: &At<'_>, any: &Any, inputs: &Inputs<'_>) -> Option<Anchors> {
     if trust_domains.is_empty() {
         return at.field("trust_domains").fault("is empty");
     }
+    let certificates = RefCell::new(certificates);
     let domains = at.each("trust_domains", &trust_domains, |at, domain| {
         let TrustDomainMessage {
             name,
@@ -311,7 +329,8 @@ fn spiffe(at: &At<'_>, any: &Any, inputs: &Inputs<'_>) -> Option<Anchors> {
         }
         let source = at.required("trust_bundle", trust_bundle.as_ref())?;
         let at = at.field("trust_bundle");
-        let anchors = bundle(&at, &inputs.read(&at, source)?)?;
+        let pem = inputs.read(&at, source)?;
+        let anchors = bundle(&at, &pem, &mut certificates.borrow_mut())?;
         Some(TrustDomain {
             name: name.as_str().into(),
             anchors,

@@ -20,7 +20,11 @@ use fairlead_xds::{
     },
     prost::Message as _,
 };
-use rustls::{ClientConfig, client::Resumption, pki_types::DnsName};
+use rustls::{
+    ClientConfig,
+    client::Resumption,
+    pki_types::{CertificateDer, DnsName},
+};
 
 use super::{
     super::{
@@ -164,9 +168,16 @@ impl UpstreamTls {
     }
 
     /// The chain that is shown, leaf first; none without a certificate.
-    pub fn certificate_chain(&self) -> Option<Vec<rustls::pki_types::CertificateDer<'static>>> {
+    pub fn certificate_chain(&self) -> Option<Vec<CertificateDer<'static>>> {
         let common = self.expectation.identity.current.load();
         common.certificates.first().map(|own| own.key.cert.clone())
+    }
+
+    /// The certificates that servers' are held against.
+    pub fn trusted_certificates(&self) -> Vec<CertificateDer<'static>> {
+        let common = self.expectation.identity.current.load();
+        let trust = common.trust.as_ref();
+        trust.map_or_else(Vec::new, |trust| trust.certificates.to_vec())
     }
 }
 

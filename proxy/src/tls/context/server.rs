@@ -98,6 +98,13 @@ impl DownstreamTls {
     pub fn certificate_chains(&self) -> Vec<Vec<CertificateDer<'static>>> {
         self.current.load().chains.clone()
     }
+
+    /// The certificates that clients' are held against.
+    pub fn trusted_certificates(&self) -> Vec<CertificateDer<'static>> {
+        let current = self.current.load();
+        let verifier = current.verifier.as_ref();
+        verifier.map_or_else(Vec::new, |verifier| verifier.trust.certificates.to_vec())
+    }
 }
 
 impl Reload for DownstreamTls {

@@ -14,8 +14,8 @@ use fairlead_xds::envoy::{
 };
 use fairlead_xds::google::protobuf::BoolValue;
 use rcgen::{
-    BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, SanType as Name,
-    SignatureAlgorithm,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, DnType, IsCa, Issuer,
+    KeyIdMethod, KeyPair, KeyUsagePurpose, RevokedCertParams, SanType as Name, SignatureAlgorithm,
 };
 use time::{Duration as Span, OffsetDateTime};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
@@ -33,6 +33,9 @@ pub(super) const WITHIN: Duration = Duration::from_secs(5);
 pub(super) const CLIENT: &str = "spiffe://cluster.local/ns/shop/sa/cart";
 pub(super) const SERVER: &str = "spiffe://cluster.local/ns/shop/sa/stock";
 
+/// Of each certificate that is issued.
+pub(super) const SERIAL: u64 = 4711;
+
 pub(super) struct Authority {
     issuer: Issuer<'static, KeyPair>,
     pub(super) pem: String,
@@ -49,6 +52,7 @@ impl Authority {
     pub(super) fn new(name: &str) -> Self {
         let mut params = CertificateParams::new([]).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         params.distinguished_name.push(DnType::CommonName, name);
         let key = KeyPair::generate().unwrap();
         let pem = params.self_signed(&key).unwrap().pem();
@@ -70,6 +74,7 @@ impl Authority {
         let mut params = CertificateParams::new([]).unwrap();
         params.not_before = OffsetDateTime::now_utc() - Span::days(10);
         params.not_after = OffsetDateTime::now_utc() + Span::days(days);
+        params.serial_number = Some(SERIAL.into());
         for name in names {
             params.subject_alt_names.push(match name.parse() {
                 Ok(ip) => Name::IpAddress(ip),
@@ -82,6 +87,38 @@ impl Authority {
             chain: params.signed_by(&key, &self.issuer).unwrap().pem(),
             key: key.serialize_pem(),
         }
+    }
+}
+
+impl Authority {
+    /// A list that revokes the certificates of these serial numbers.
+    pub(super) fn revoke(&self, serials: &[u64]) -> String {
+        let revoked = serials.iter().map(|serial| RevokedCertParams {
+            serial_number: (*serial).into(),
+            revocation_time: OffsetDateTime::now_utc() - Span::days(1),
+            reason_code: None,
+            invalidity_date: None,
+        });
+        let params = CertificateRevocationListParams {
+            this_update: OffsetDateTime::now_utc() - Span::days(1),
+            next_update: OffsetDateTime::now_utc() + Span::days(1),
+            crl_number: 1.into(),
+            issuing_distribution_point: None,
+            revoked_certs: revoked.collect(),
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        params.signed_by(&self.issuer).unwrap().pem().unwrap()
+    }
+
+    /// Another CA, below this one.
+    pub(super) fn below(&self, name: &str) -> Self {
+        let mut params = CertificateParams::new([]).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.distinguished_name.push(DnType::CommonName, name);
+        let key = KeyPair::generate().unwrap();
+        let pem = params.signed_by(&key, &self.issuer).unwrap().pem();
+        let issuer = Issuer::new(params, key);
+        Self { issuer, pem }
     }
 }
 

@@ -12,7 +12,7 @@ use fairlead_xds::{
         },
         r#type::matcher::v3::string_matcher::MatchPattern,
     },
-    google::protobuf::Any,
+    google::protobuf::{Any, UInt32Value},
     prost::Message,
 };
 use proptest::prelude::*;
@@ -170,6 +170,76 @@ async fn a_trust_domain_has_its_own_bundle() {
             }
         }
     }
+}
+
+/// The words of a client that trusts as the message says; none: it is content.
+async fn words_of(validation: CertificateValidationContext, pair: &Pair) -> String {
+    let contexts = contexts();
+    let message = UpstreamTlsContext {
+        common_tls_context: Some(common(&[], Some(validation))),
+        ..UpstreamTlsContext::default()
+    };
+    let server = server(&contexts, &open(&[pair]));
+    let (near, _) = meet(&client(&contexts, &message), &server, asking()).await;
+    match near {
+        Ok((_, handshaked)) => {
+            assert!(handshaked.validated);
+            String::new()
+        }
+        Err(error) => error.cause.to_string(),
+    }
+}
+
+#[tokio::test]
+async fn what_is_revoked_is_refused() {
+    let ca = Authority::new("mesh");
+    let pair = ca.issue(&[SERVER]);
+    let listing = |crl: &str| CertificateValidationContext {
+        crl: inline(crl),
+        ..trusting(&ca)
+    };
+    assert_eq!(words_of(listing(&ca.revoke(&[1])), &pair).await, "");
+    let words = words_of(listing(&ca.revoke(&[SERIAL])), &pair).await;
+    assert!(words.contains("is revoked"), "{words}");
+    let others = Authority::new("other").revoke(&[1]);
+    let words = words_of(listing(&others), &pair).await;
+    assert!(words.contains("no valid revocation list"), "{words}");
+}
+
+#[tokio::test]
+async fn a_chain_may_be_as_long_as_it_is_told() {
+    let ca = Authority::new("root");
+    let below = ca.below("below");
+    let mut pair = below.issue(&[SERVER]);
+    pair.chain.push_str(&below.pem);
+    let deep = |max: u32| CertificateValidationContext {
+        max_verify_depth: Some(UInt32Value { value: max }),
+        ..trusting(&ca)
+    };
+    assert_eq!(words_of(trusting(&ca), &pair).await, "");
+    assert_eq!(words_of(deep(2), &pair).await, "");
+    let words = words_of(deep(1), &pair).await;
+    assert!(
+        words.contains("more than 1 certificates above it"),
+        "{words}"
+    );
+    // An intermediate one may be trusted alone.
+    assert_eq!(words_of(trusting(&below), &pair).await, "");
+}
+
+#[tokio::test]
+async fn an_end_of_validity_can_be_forgiven() {
+    let ca = Authority::new("mesh");
+    let expired = ca.issue_with(&[SERVER], -2, &rcgen::PKCS_ECDSA_P256_SHA256);
+    let forgiving = CertificateValidationContext {
+        allow_expired_certificate: true,
+        ..trusting(&ca)
+    };
+    assert_eq!(words_of(forgiving.clone(), &expired).await, "");
+    let other = Authority::new("other");
+    let expired = other.issue_with(&[SERVER], -2, &rcgen::PKCS_ECDSA_P256_SHA256);
+    let words = words_of(forgiving, &expired).await;
+    assert!(words.contains("unknown issuer"), "{words}");
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 //! [`DownstreamTls`] and [`UpstreamTls`] are compiled from their messages; [`Contexts`] holds what equal
 //! ones share. [`accept`] and [`connect`] make a connection an encrypted [`Stream`], and say what was
 //! agreed on ([`Handshaked`]) or why nothing was ([`TlsError`]). [`watch`] reads certificates again when
-//! their files change.
+//! their files change. [`PlaintextRefused`] is how a caller without TLS learns that it needed it.
 
 mod certificate;
 mod certificates;
@@ -16,6 +16,7 @@ mod inputs;
 mod parameters;
 mod peer;
 mod pins;
+mod plaintext;
 mod san;
 mod sessions;
 mod stream;
@@ -27,13 +28,14 @@ mod verify_error;
 
 pub use self::{
     context::{Contexts, DownstreamTls, Reloaded, UpstreamTls},
-    error::{Ends, PEER_REQUIRES_MTLS, TlsCause, TlsError, is_answer_to_plaintext},
+    error::{Ends, TlsCause, TlsError},
     events::Event,
     files::{POLL, watch},
     handshake::{Connect, Handshaked, accept, connect},
     inputs::ReadSecrets,
     parameters::Role,
     peer::{ParsedCertificate, PeerCertificate},
+    plaintext::{PlaintextRefused, is_answer_to_plaintext},
     stream::{Stream, tls_error},
     verify_error::VerifyError,
 };

@@ -26,6 +26,7 @@ pub(super) use self::{
 use super::{
     files::{Files, Reload},
     inputs::{Inputs, ReadSecrets},
+    parameters::Role,
     sessions::Sessions,
 };
 use crate::compile::Fault;
@@ -152,6 +153,7 @@ impl Contexts {
         let outcome = context.reload(&inputs);
         files.update(inputs.files.into_inner());
         Some(Reloaded {
+            role: context.role(),
             files: changed,
             outcome,
         })
@@ -161,10 +163,23 @@ impl Contexts {
 /// Files changed.
 #[derive(Debug)]
 pub struct Reloaded {
+    /// Whose they are.
+    pub role: Role,
     /// Those that did.
     pub files: Vec<PathBuf>,
     /// Whether what they hold is in use now; if not, why.
     pub outcome: Result<(), Vec<Fault>>,
+}
+
+impl Reloaded {
+    /// What is counted of it: Envoy's name behind `server_ssl_socket_factory.` of a listener or
+    /// `client_ssl_socket_factory.` of a cluster, or behind `sds.` and a secret's name.
+    pub fn statistic(&self) -> &'static str {
+        match self.outcome {
+            Ok(()) => "ssl_context_update_by_sds",
+            Err(_) => "key_rotation_failed",
+        }
+    }
 }
 
 /// The files that something was read from.

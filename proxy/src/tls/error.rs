@@ -354,15 +354,3 @@ impl fmt::Display for TlsCause {
         }
     }
 }
-
-/// The word for a peer that ends a plaintext connection as those with mTLS do.
-pub const PEER_REQUIRES_MTLS: &str = "peer requires mTLS";
-
-/// Whether these bytes, the first that came back on a plaintext connection, are the alert with which
-/// a port for TLS alone answers.
-///
-/// What it means to the caller is said by [`PEER_REQUIRES_MTLS`].
-pub fn is_answer_to_plaintext(first: &[u8]) -> bool {
-    // Type alert, version 3.x, two bytes of level and description.
-    matches!(first, [0x15, 0x03, 0..=4, 0, 2, 1 | 2, ..])
-}

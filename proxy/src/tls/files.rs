@@ -16,6 +16,7 @@ use tracing::{info, warn};
 use super::{
     context::{Contexts, Reloaded},
     inputs::{Inputs, Read, Stamp},
+    parameters::Role,
     peer::sha256,
 };
 use crate::compile::Fault;
@@ -38,7 +39,7 @@ pub async fn watch(contexts: Arc<Contexts>, mut report: impl FnMut(&Reloaded)) {
     }
 }
 
-fn log(Reloaded { files, outcome }: &Reloaded) {
+fn log(Reloaded { files, outcome, .. }: &Reloaded) {
     match outcome {
         Ok(()) => info!(
             ?files,
@@ -54,6 +55,9 @@ fn log(Reloaded { files, outcome }: &Reloaded) {
 
 /// What is made of files, and can be made again.
 pub(super) trait Reload {
+    /// Whose it is.
+    fn role(&self) -> Role;
+
     /// Those it was made of.
     fn files(&self) -> MutexGuard<'_, Files>;
 

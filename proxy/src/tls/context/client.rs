@@ -346,6 +346,10 @@ impl Identity {
 }
 
 impl Reload for Identity {
+    fn role(&self) -> Role {
+        Role::Client
+    }
+
     fn files(&self) -> MutexGuard<'_, Files> {
         self.files.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -108,6 +108,10 @@ impl DownstreamTls {
 }
 
 impl Reload for DownstreamTls {
+    fn role(&self) -> Role {
+        Role::Server
+    }
+
     fn files(&self) -> MutexGuard<'_, Files> {
         self.files.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -27,7 +27,7 @@ mod verifier;
 mod verify_error;
 
 pub use self::{
-    context::{Contexts, DownstreamTls, Reloaded, UpstreamTls},
+    context::{Contexts, DownstreamTls, HeldCertificates, Reloaded, UpstreamTls},
     error::{Ends, TlsCause, TlsError},
     events::Event,
     files::{POLL, watch},

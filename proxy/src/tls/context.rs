@@ -17,6 +17,7 @@ use std::{
 };
 
 use fairlead_xds::envoy::extensions::transport_sockets::tls::v3::Secret;
+use rustls::pki_types::CertificateDer;
 
 pub use self::{client::UpstreamTls, server::DownstreamTls};
 pub(super) use self::{
@@ -132,6 +133,16 @@ impl Contexts {
             .collect()
     }
 
+    /// The certificates of all contexts in use, for operators; those of equal ones once.
+    pub fn certificates(&self) -> Vec<HeldCertificates> {
+        let shared = self.shared();
+        let servers = shared.servers.all().map(|server| server.certificates());
+        let identities = shared.identities.all();
+        servers
+            .chain(identities.map(|identity| identity.certificates()))
+            .collect()
+    }
+
     /// How many servers, identities and expectations are in use.
     #[cfg(test)]
     pub(super) fn held(&self) -> (usize, usize, usize) {
@@ -158,6 +169,17 @@ impl Contexts {
             outcome,
         })
     }
+}
+
+/// The certificates of one context.
+#[derive(Clone, Debug)]
+pub struct HeldCertificates {
+    /// Whose they are.
+    pub role: Role,
+    /// Those that are shown, leaf first.
+    pub chains: Vec<Vec<CertificateDer<'static>>>,
+    /// Those that a peer's are held against.
+    pub trusted: Vec<CertificateDer<'static>>,
 }
 
 /// Files changed.

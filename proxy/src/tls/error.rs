@@ -93,7 +93,9 @@ impl TlsCause {
                 InvalidMessage::InvalidContentType | InvalidMessage::UnknownProtocolVersion,
             ) if role == Role::Client => Self::PlaintextAnswer,
             Error::PeerIncompatible(
-                PeerIncompatible::Tls12NotOffered
+                // Clients before TLS 1.2 know no such extension.
+                PeerIncompatible::SignatureAlgorithmsExtensionRequired
+                | PeerIncompatible::Tls12NotOffered
                 | PeerIncompatible::Tls12NotOfferedOrEnabled
                 | PeerIncompatible::Tls13RequiredForQuic
                 | PeerIncompatible::SupportedVersionsExtensionRequired

@@ -20,11 +20,7 @@ use fairlead_xds::{
     },
     prost::Message as _,
 };
-use rustls::{
-    ClientConfig,
-    client::Resumption,
-    pki_types::{CertificateDer, DnsName},
-};
+use rustls::{ClientConfig, client::Resumption, pki_types::DnsName};
 
 use super::{
     super::{
@@ -38,7 +34,7 @@ use super::{
         trust::{Trust, sans},
         verifier::Verifier,
     },
-    Contexts, Digest,
+    Contexts, Digest, HeldCertificates,
     common::Common,
     files,
 };
@@ -167,17 +163,9 @@ impl UpstreamTls {
         (Arc::new(config), sessions)
     }
 
-    /// The chain that is shown, leaf first; none without a certificate.
-    pub fn certificate_chain(&self) -> Option<Vec<CertificateDer<'static>>> {
-        let common = self.expectation.identity.current.load();
-        common.certificates.first().map(|own| own.key.cert.clone())
-    }
-
-    /// The certificates that servers' are held against.
-    pub fn trusted_certificates(&self) -> Vec<CertificateDer<'static>> {
-        let common = self.expectation.identity.current.load();
-        let trust = common.trust.as_ref();
-        trust.map_or_else(Vec::new, |trust| trust.certificates.to_vec())
+    /// The certificates that are shown, and those that servers' are held against.
+    pub fn certificates(&self) -> HeldCertificates {
+        self.expectation.identity.certificates()
     }
 }
 
@@ -251,8 +239,6 @@ impl Expectation {
             .with_client_cert_resolver(Arc::new(OwnCertificate(own)));
         config.alpn_protocols = common.alpn.clone();
         config.resumption = Resumption::disabled();
-        // What the server chooses is the business of what speaks over it.
-        config.check_selected_alpn = true;
         Ok(Client {
             common,
             verifier,
@@ -314,6 +300,17 @@ fn take_sans(
 }
 
 impl Identity {
+    pub(super) fn certificates(&self) -> HeldCertificates {
+        let common = self.current.load();
+        let trust = common.trust.as_ref();
+        let own = common.certificates.iter();
+        HeldCertificates {
+            role: Role::Client,
+            chains: own.map(|own| own.key.cert.clone()).collect(),
+            trusted: trust.map_or_else(Vec::new, |trust| trust.certificates.to_vec()),
+        }
+    }
+
     fn compile(
         at: &At<'_>,
         message: &CommonTlsContext,

@@ -31,7 +31,7 @@ use super::{
         trust::Trust,
         verifier::Verifier,
     },
-    Contexts, Digest,
+    Contexts, Digest, HeldCertificates,
     common::{Common, secret},
     files,
 };
@@ -94,16 +94,16 @@ impl DownstreamTls {
         self.current.load().require_certificate
     }
 
-    /// The chains that are shown, leaf first.
-    pub fn certificate_chains(&self) -> Vec<Vec<CertificateDer<'static>>> {
-        self.current.load().chains.clone()
-    }
-
-    /// The certificates that clients' are held against.
-    pub fn trusted_certificates(&self) -> Vec<CertificateDer<'static>> {
+    /// The certificates that are shown, and those that clients' are held against.
+    pub fn certificates(&self) -> HeldCertificates {
         let current = self.current.load();
         let verifier = current.verifier.as_ref();
-        verifier.map_or_else(Vec::new, |verifier| verifier.trust.certificates.to_vec())
+        let trusted = verifier.map(|verifier| verifier.trust.certificates.to_vec());
+        HeldCertificates {
+            role: Role::Server,
+            chains: current.chains.clone(),
+            trusted: trusted.unwrap_or_default(),
+        }
     }
 }
 

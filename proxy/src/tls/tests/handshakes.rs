@@ -1,15 +1,16 @@
 //! Handshakes that succeed.
 
 use fairlead_xds::{
-    envoy::extensions::transport_sockets::tls::v3::{
-        UpstreamTlsContext, tls_parameters::TlsProtocol,
+    envoy::{
+        extensions::transport_sockets::tls::v3::{UpstreamTlsContext, tls_parameters::TlsProtocol},
+        r#type::matcher::v3::{StringMatcher, string_matcher::MatchPattern},
     },
     google::protobuf::BoolValue,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::kit::*;
-use crate::tls::{Connect, Event};
+use crate::tls::{Connect, Event, accept};
 
 #[tokio::test]
 async fn both_sides_know_each_other_by_their_certificates() {
@@ -236,4 +237,58 @@ async fn a_server_can_insist_on_a_name() {
         ..asking()
     };
     talk(&client, &server, what).await;
+}
+
+#[tokio::test]
+async fn a_certificate_may_be_required_of_anybody() {
+    let ca = Authority::new("mesh");
+    let contexts = contexts();
+    let mut listener = open(&[&ca.issue(&[SERVER])]);
+    listener.require_client_certificate = Some(BoolValue { value: true });
+    let server = server(&contexts, &listener);
+    let own = Authority::new("own").issue(&[CLIENT]);
+    let with = client(&contexts, &caller(Some(&own), &ca, SERVER));
+    let (_, at_server) = talk(&with, &server, asking()).await;
+    assert!(at_server.peer.is_some() && !at_server.validated);
+    let without = client(&contexts, &caller(None, &ca, SERVER));
+    let (_, far) = meet(&without, &server, asking()).await;
+    assert_eq!(far.unwrap_err().token(), "tls_no_peer_certificate");
+}
+
+#[tokio::test]
+async fn names_of_any_kind_can_be_expected_the_old_way() {
+    let ca = Authority::new("mesh");
+    let contexts = contexts();
+    let server = server(&contexts, &open(&[&ca.issue(&[SERVER, "stock.shop"])]));
+    for (name, accepted) in [(SERVER, true), ("stock.shop", true), ("cart.shop", false)] {
+        let mut validation = trusting(&ca);
+        let matcher = StringMatcher {
+            ignore_case: false,
+            match_pattern: Some(MatchPattern::Exact(name.to_owned())),
+        };
+        #[expect(deprecated, reason = "what is deprecated is still sent")]
+        validation.match_subject_alt_names.push(matcher);
+        let message = UpstreamTlsContext {
+            common_tls_context: Some(common(&[], Some(validation))),
+            ..UpstreamTlsContext::default()
+        };
+        let (near, _) = meet(&client(&contexts, &message), &server, asking()).await;
+        assert_eq!(near.is_ok(), accepted, "{name}");
+    }
+}
+
+/// The first bytes of a client that speaks TLS 1.1 at most.
+const HELLO_11: &[u8] = &[
+    0x16, 3, 1, 0, 45, 1, 0, 0, 41, 3, 2, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16,
+    17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 32, 0, 0, 2, 0xc0, 0x13, 1, 0,
+];
+
+#[tokio::test]
+async fn an_old_client_is_told_from_one_of_other_ciphers() {
+    let ca = Authority::new("mesh");
+    let server = server(&contexts(), &open(&[&ca.issue(&[SERVER])]));
+    let (mut near, far) = tokio::io::duplex(4096);
+    near.write_all(HELLO_11).await.unwrap();
+    let error = accept(&server, far, ends(), WITHIN).await.unwrap_err();
+    assert_eq!(error.token(), "tls_no_common_version", "{error}");
 }

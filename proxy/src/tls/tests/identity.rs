@@ -19,6 +19,11 @@ fn clusters_that_are_told_the_same_hold_nothing_of_their_own() {
         })
         .collect();
     assert_eq!(contexts.held(), (0, 1, 10));
+    let held = contexts.certificates();
+    assert_eq!(
+        (held.len(), held[0].chains.len(), held[0].trusted.len()),
+        (1, 1, 1)
+    );
     drop(clusters);
     assert_eq!(contexts.held(), (0, 0, 0));
 }

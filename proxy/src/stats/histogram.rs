@@ -21,9 +21,10 @@ const LARGEST: u64 = 1 << 40;
 #[derive(Default)]
 pub struct Histogram(AtomicCell<Option<Box<Recorded>>>);
 
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 struct Recorded {
-    bins: Bins<u64>,
+    /// More than 2^32 values are never recorded in one interval.
+    bins: Bins<u32>,
     sum: u64,
 }
 
@@ -42,11 +43,15 @@ impl Recorded {
             .expect("the bins grow up to the largest value");
     }
 
-    fn add(&mut self, other: &Self) {
-        self.sum = self.sum.wrapping_add(other.sum);
-        self.bins
-            .add(&other.bins)
-            .expect("the bins grow up to the largest value");
+    fn bins(&self) -> impl Iterator<Item = Bin> {
+        self.bins.iter_recorded().map(|bin| {
+            let value = bin.value_iterated_to();
+            Bin {
+                lower_bound: self.bins.lowest_equivalent(value),
+                width: self.bins.equivalent_range(value),
+                count: bin.count_at_value().into(),
+            }
+        })
     }
 }
 
@@ -106,9 +111,14 @@ impl Merged {
     }
 }
 
-/// Values, by size.
+/// Values, by size. It holds the bins that have values, and nothing of the others.
 #[derive(Clone, Debug, Default)]
-pub struct Distribution(Option<Box<Recorded>>);
+pub struct Distribution {
+    /// From the smallest up.
+    bins: Vec<Bin>,
+    count: u64,
+    sum: u64,
+}
 
 /// Values of about the same size.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -123,48 +133,52 @@ pub struct Bin {
 
 impl Distribution {
     fn add(&mut self, recorded: &Recorded) {
-        match &mut self.0 {
-            Some(sum) => sum.add(recorded),
-            None => self.0 = Some(Box::new(recorded.clone())),
+        self.count += recorded.bins.len();
+        self.sum = self.sum.wrapping_add(recorded.sum);
+        for bin in recorded.bins() {
+            // Each histogram has the same bounds.
+            match self
+                .bins
+                .binary_search_by_key(&bin.lower_bound, |known| known.lower_bound)
+            {
+                Ok(known) => self.bins[known].count += bin.count,
+                Err(place) => self.bins.insert(place, bin),
+            }
         }
     }
 
     /// How many values there are.
     pub fn count(&self) -> u64 {
-        self.0.as_ref().map_or(0, |recorded| recorded.bins.len())
+        self.count
     }
 
     /// All values added up.
     pub fn sum(&self) -> u64 {
-        self.0.as_ref().map_or(0, |recorded| recorded.sum)
+        self.sum
     }
 
     /// The value that this share of the values does not exceed; none where there are no values.
     pub fn quantile(&self, quantile: f64) -> Option<u64> {
-        let bins = &self.0.as_ref()?.bins;
+        // Counts are far below 2^53.
+        let rank = (quantile * self.count as f64).ceil() as u64;
+        let mut before = 0;
+        let bin = self.bins.iter().find(|bin| {
+            before += bin.count;
+            before >= rank
+        })?;
         // The middle of the bin, as it is not known where in it the values are.
-        Some(bins.median_equivalent(bins.value_at_quantile(quantile)))
+        Some(bin.lower_bound + bin.width / 2)
     }
 
     /// The bins that have values, from the smallest up.
-    pub fn bins(&self) -> impl Iterator<Item = Bin> {
-        self.0.iter().flat_map(|recorded| {
-            let bins = &recorded.bins;
-            bins.iter_recorded().map(|bin| {
-                let value = bin.value_iterated_to();
-                Bin {
-                    lower_bound: bins.lowest_equivalent(value),
-                    width: bins.equivalent_range(value),
-                    count: bin.count_at_value(),
-                }
-            })
-        })
+    pub fn bins(&self) -> &[Bin] {
+        &self.bins
     }
 
     /// How many values are not above each of the bounds, which ascend.
     pub fn buckets(&self, bounds: &[f64]) -> Vec<u64> {
         let mut counts = vec![0; bounds.len()];
-        for bin in self.bins() {
+        for bin in &self.bins {
             // Bounds are far below 2^53.
             let lower_bound = bin.lower_bound as f64;
             let first = bounds.partition_point(|bound| *bound < lower_bound);
@@ -260,7 +274,7 @@ mod tests {
             let counts = all.buckets(&bounds);
             prop_assert!(counts.is_sorted());
             prop_assert_eq!(disjoint(&counts).iter().sum::<u64>(), counts[counts.len() - 1]);
-            prop_assert_eq!(all.bins().map(|bin| bin.count).sum::<u64>(), values.len() as u64);
+            prop_assert_eq!(all.bins().iter().map(|bin| bin.count).sum::<u64>(), values.len() as u64);
             prop_assert_eq!(all.sum(), values.iter().sum::<u64>());
             for (bound, count) in bounds.iter().zip(counts) {
                 let below = |limit: f64| values.iter().filter(|value| **value as f64 <= limit).count();

@@ -132,7 +132,8 @@ impl<T: Set> Part for Shared<T> {
 ///
 /// - `counter`, `gauge`, `histogram`: written by one worker, in a [`PerWorker`];
 /// - `rare_counter`: so, and shown from its first use on only;
-/// - `shared_counter`, `level`, `text`: written by any thread, in a [`Shared`].
+/// - `shared_counter`, `level`, `text`: written by any thread, in a [`Shared`]. A `histogram` may
+///   stand there, too, if only one thread records it.
 macro_rules! statistics {
     (
         $(#[$attribute:meta])*

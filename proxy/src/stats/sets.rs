@@ -17,8 +17,8 @@ use self::{
     },
     filter::{
         ConnectionLimitStatistics, HttpInspectorStatistics, LocalRateLimitStatistics,
-        ProxyProtocolStatistics, ProxyProtocolVersionStatistics, RbacStatistics,
-        ShadowRbacStatistics, TcpProxyStatistics, TlsInspectorStatistics,
+        ProxyProtocolErrorStatistics, ProxyProtocolStatistics, ProxyProtocolVersionStatistics,
+        RbacStatistics, ShadowRbacStatistics, TcpProxyStatistics, TlsInspectorStatistics,
     },
     listener::{ListenerManagerStatistics, ListenerStatistics, ListenerWorkerStatistics},
     server::{ClusterManagerStatistics, FilesystemStatistics, RuntimeStatistics, ServerStatistics},
@@ -188,6 +188,11 @@ impl Store {
     /// `proxy_proto.` or, with a prefix, `proxy_proto.<stat_prefix>.`
     pub fn proxy_protocol(&self, stat_prefix: &str) -> Workers<ProxyProtocolStatistics> {
         self.scope(&format!("proxy_proto.{}", with_dot(stat_prefix)))
+    }
+
+    /// `downstream_cx_proxy_proto_error`, of all listeners.
+    pub fn proxy_protocol_error(&self) -> Workers<ProxyProtocolErrorStatistics> {
+        self.scope("downstream_cx_proxy_proto_")
     }
 
     /// `proxy_proto.versions.v<version>.`

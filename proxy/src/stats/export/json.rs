@@ -132,7 +132,7 @@ fn quantiles(merged: &Merged) -> impl Iterator<Item = String> {
 }
 
 fn bins(distribution: &Distribution) -> impl Iterator<Item = String> {
-    distribution.bins().map(|bin| {
+    distribution.bins().iter().map(|bin| {
         let Bin {
             lower_bound,
             width,

@@ -87,6 +87,7 @@ fn buckets(merged: &Merged, bounds: &[f64], form: impl Fn(&[u64]) -> Vec<u64>) -
 fn bins(distribution: &Distribution) -> String {
     let bins = distribution
         .bins()
+        .iter()
         .map(|bin| format!("{},{}:{}", bin.lower_bound, bin.width, bin.count));
     bins.collect::<Vec<_>>().join(", ")
 }

@@ -174,6 +174,8 @@ statistics! {
         shared_counter update_rejected,
         level update_time,
         text version_text,
+        /// In milliseconds. Only one thread may record it.
+        histogram update_duration,
     }
 }
 

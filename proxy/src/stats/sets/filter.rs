@@ -89,6 +89,13 @@ statistics! {
 }
 
 statistics! {
+    /// `proxy_protocol`, connections that it ended.
+    pub struct ProxyProtocolErrorStatistics {
+        counter downstream_cx_proxy_proto_error = "error",
+    }
+}
+
+statistics! {
     /// `proxy_protocol`, headers of one version.
     pub struct ProxyProtocolVersionStatistics {
         counter disallowed,

@@ -28,6 +28,8 @@ statistics! {
         level total_connections,
         level uptime,
         level version,
+        /// Only one thread may record it.
+        histogram initialization_time_ms,
     }
 }
 
@@ -58,6 +60,8 @@ statistics! {
         level update_time,
         level version,
         text version_text,
+        /// In milliseconds. Only one thread may record it.
+        histogram update_duration,
     }
 }
 

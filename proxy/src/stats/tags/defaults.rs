@@ -30,10 +30,12 @@ tags! {
     CipherSuite = "cipher_suite",
     ClusterName = "envoy.cluster_name",
     ConnectionLimitPrefix = "envoy.connection_limit_prefix",
+    HttpConnectionManagerPrefix = "envoy.http_conn_manager_prefix",
     ListenerAddress = "envoy.listener_address",
     LocalNetworkRateLimitPrefix = "envoy.local_network_ratelimit_prefix",
     ProxyProtocolVersion = "envoy.proxy_protocol_version",
     RbacPrefix = "envoy.rbac_prefix",
+    ResponseCodeClass = "envoy.response_code_class",
     SslCipher = "envoy.ssl_cipher",
     SslCurve = "envoy.ssl_curve",
     SslSignatureAlgorithm = "envoy.ssl_sigalg",
@@ -54,9 +56,11 @@ pub(super) fn find<'a>(name: &'a str, tags: &[DefaultTag], extracted: &mut Extra
     let Some((first, rest)) = name.split_once('.') else {
         return;
     };
+    finder.response_code_class();
     match first {
         "listener" => finder.listener(rest),
         "cluster" => finder.cluster(rest),
+        "http" => finder.word(rest, DefaultTag::HttpConnectionManagerPrefix),
         "tcp" => {
             finder.rbac(first, rest);
             finder.word(rest, DefaultTag::TcpPrefix);
@@ -86,6 +90,17 @@ impl<'a> Finder<'a, '_> {
         }
     }
 
+    /// `_rq_<digit>xx` at the end.
+    fn response_code_class(&mut self) {
+        if let Some(before) = self.name.strip_suffix("xx")
+            && let Some(class) = before.len().checked_sub(1)
+            && before.as_bytes()[class].is_ascii_digit()
+            && before[..class].ends_with("_rq_")
+        {
+            self.note(DefaultTag::ResponseCodeClass, &before[class..], 0, 0);
+        }
+    }
+
     /// The first word, if there are more.
     fn word(&mut self, rest: &'a str, tag: DefaultTag) {
         if let Some((word, _)) = rest.split_once('.') {
@@ -97,6 +112,9 @@ impl<'a> Finder<'a, '_> {
         let Some((address, rest)) = split_address(rest) else {
             return;
         };
+        if let Some(rest) = rest.strip_prefix("http.") {
+            self.word(rest, DefaultTag::HttpConnectionManagerPrefix);
+        }
         // The administration's own listener has no address.
         if address == "admin" {
             return;

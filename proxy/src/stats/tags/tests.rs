@@ -139,6 +139,17 @@ fn default_tags_are_cut_out_of_names() {
         "sds.update_success",
         &[("envoy.xds_resource_name", "default")],
     );
+    let manager = "envoy.http_conn_manager_prefix";
+    check(
+        "http.in.downstream_rq_2xx",
+        "http.downstream_rq_xx",
+        &[("envoy.response_code_class", "2"), (manager, "in")],
+    );
+    check(
+        "listener.admin.http.admin.downstream_rq_completed",
+        "listener.admin.http.downstream_rq_completed",
+        &[(manager, "admin")],
+    );
     check("server.live", "server.live", &[]);
     check("nothing", "nothing", &[]);
 }
@@ -196,6 +207,9 @@ fn strange_names_are_left_alone() {
         "server.worker_.x",
         "server.worker_x.y",
         "listener.é.b",
+        "a.xx",
+        ".éxx",
+        "._rq_xx",
     ] {
         let mut rest = String::new();
         tags.extract(name).write_name(name, &mut rest);

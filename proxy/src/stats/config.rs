@@ -194,7 +194,7 @@ fn tag(at: &At<'_>, message: &TagSpecifier) -> Option<Tag> {
     if regex.len() > LONGEST_REGEX {
         return at.fault(format!("is longer than {LONGEST_REGEX} bytes"));
     }
-    match Regex::new(regex) {
+    match fancy_regex::Regex::new(regex) {
         Ok(regex) => Some(Tag::Custom(Custom {
             name: tag_name.as_str().into(),
             regex: regex.into(),

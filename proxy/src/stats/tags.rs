@@ -6,7 +6,7 @@
 
 use std::ops::Range;
 
-use regex::Regex;
+use fancy_regex::Regex;
 
 mod defaults;
 
@@ -17,7 +17,8 @@ pub(super) use self::defaults::DefaultTag;
 pub struct Custom {
     /// Its name.
     pub name: Box<str>,
-    /// What to cut out is the first group, the value the second or, without one, the first.
+    /// What to cut out is the first group, the value the second or, without one, the first. It may
+    /// look ahead, which Envoy's expressions for tags may, too.
     pub regex: Box<Regex>,
 }
 
@@ -71,14 +72,15 @@ impl<'a> Extracted<'a> {
     }
 
     fn search(&mut self, custom: &'a Custom, name: &'a str) {
-        let Some(groups) = custom.regex.captures(name) else {
+        // An expression that takes too many steps finds nothing.
+        let Ok(Some(groups)) = custom.regex.captures(name) else {
             return;
         };
         let Some(cut) = groups.get(1) else {
             return;
         };
         let value = groups.get(2).unwrap_or(cut);
-        self.add(&custom.name, value.as_str(), cut.range());
+        self.add(&custom.name, value.as_str(), cut.start()..cut.end());
     }
 
     /// The name without its tags.

@@ -426,3 +426,46 @@ fn many_clusters_come_in_pieces() {
     }
     assert_eq!(held.len(), 1000);
 }
+
+#[test]
+fn rejected_statistics_are_not_shown_and_their_histograms_not_kept() {
+    use fairlead_xds::envoy::{
+        config::metrics::v3::{StatsConfig as Message, StatsMatcher, stats_matcher},
+        r#type::matcher::v3::{ListStringMatcher, StringMatcher, string_matcher::MatchPattern},
+    };
+    let prefix = StringMatcher {
+        match_pattern: Some(MatchPattern::Prefix("cluster.a.".to_owned())),
+        ..StringMatcher::default()
+    };
+    let list = ListStringMatcher {
+        patterns: vec![prefix],
+    };
+    let message = Message {
+        stats_matcher: Some(StatsMatcher {
+            stats_matcher: Some(stats_matcher::StatsMatcher::ExclusionList(list)),
+        }),
+        ..Message::default()
+    };
+    let findings = crate::compile::Findings::default();
+    let config = StatsConfig::compile(&findings.at(""), &message).unwrap();
+    let store = Arc::new(Store::new(config));
+    let held = ["a", "b"].map(|name| {
+        let cluster = store.cluster(name);
+        let own = cluster.connections.of(worker(0));
+        own.upstream_cx_connect_ms.record(1);
+        own.upstream_cx_total.increment();
+        cluster
+    });
+    store.latch();
+    let page = ask(&store, Vec::new(), "usedonly&histogram_buckets=detailed");
+    assert!(
+        page.starts_with("cluster.b.upstream_cx_total: 1\n"),
+        "{page}"
+    );
+    assert!(!page.contains("cluster.a."), "{page}");
+    let index = (0..held[0].fields())
+        .find(|index| held[0].field(*index).0 == "upstream_cx_connect_ms")
+        .unwrap();
+    let kept = held.map(|cluster| cluster.read(index).unwrap().used);
+    assert_eq!(kept, [false, true]);
+}

@@ -183,7 +183,7 @@ fn faults_name_the_field() {
         ),
         (
             tag(specifier("mine", regex("("))),
-            "stats_config.stats_tags[0].regex: regex parse error",
+            "stats_config.stats_tags[0].regex: Parsing error at position 1",
         ),
         (
             tag(specifier("mine", regex(&long))),

@@ -190,6 +190,44 @@ fn configured_tags_stand_before_or_behind_the_default_ones() {
 }
 
 #[test]
+fn configured_tags_may_look_ahead() {
+    let custom = |name: &str, regex: &str| Custom {
+        name: name.into(),
+        regex: Regex::new(regex).unwrap().into(),
+    };
+    let tags = Tags {
+        prefixed: [
+            custom("cluster", r"^cluster\.((.+?(\..+?\.svc\.local)?)\.)"),
+            custom("tcp", r"^tcp\.((.*?)\.)\w+?$"),
+            custom(
+                "http",
+                r"^listener(?=\.).*?\.http\.(((?:[_.[:digit:]]*))\.)",
+            ),
+            custom(
+                "listener",
+                r"^listener\.(((?:[_.[:digit:]]*|[_\[\]a-f]*))\.)",
+            ),
+        ]
+        .into(),
+        ..Tags::default()
+    };
+    let check = |name: &str, expected: &str, found: &[(&str, &str)]| {
+        check(&tags, name, expected, found);
+    };
+    let cluster = "cluster.outbound|80||a.b.svc.local.upstream_cx_total";
+    let value = "outbound|80||a.b.svc.local";
+    check(cluster, "cluster.upstream_cx_total", &[("cluster", value)]);
+    let tcp = "tcp.outbound|80||a.b;.downstream_cx_total";
+    let value = "outbound|80||a.b;";
+    check(tcp, "tcp.downstream_cx_total", &[("tcp", value)]);
+    check(
+        "listener.1.2.3.4_80.http.5_6.downstream_rq_total",
+        "listener.http.downstream_rq_total",
+        &[("http", "5_6"), ("listener", "1.2.3.4_80")],
+    );
+}
+
+#[test]
 fn strange_names_are_left_alone() {
     let tags = defaults();
     for name in [

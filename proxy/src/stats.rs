@@ -9,6 +9,7 @@
 mod cell;
 mod config;
 pub mod export;
+mod flush;
 mod given;
 mod histogram;
 mod scope;
@@ -20,6 +21,7 @@ mod tags;
 pub use self::{
     cell::{Cell, Counter, Gauge, Level, SharedCounter, TextReadout},
     config::StatsConfig,
+    flush::Flush,
     given::Given,
     histogram::{Bin, Distribution, Histogram, Merged},
     scope::{Group, Reading, Scope, Series, Source, Value},

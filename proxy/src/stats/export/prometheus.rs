@@ -1,7 +1,7 @@
 //! Prometheus' text format, one block for each family: first counters, then gauges, texts and
 //! histograms.
 
-use std::{collections::HashMap, fmt::Write, vec};
+use std::{cmp::Ordering, collections::HashMap, fmt::Write, vec};
 
 use super::{Buckets, SCOPES, Shown};
 use crate::stats::{
@@ -133,10 +133,7 @@ fn arrange(index: Index) -> Vec<Family> {
             families.map(move |(name, places)| (kind, given, name, places))
         })
         .collect();
-    families.sort_by(|one, other| {
-        let words = one.2.split('.').cmp(other.2.split('.'));
-        one.0.cmp(&other.0).then(words)
-    });
+    families.sort_by(|one, other| one.0.cmp(&other.0).then(by_words(&one.2, &other.2)));
     let families = families.into_iter();
     families
         .map(|(kind, given, name, places)| Family {
@@ -149,6 +146,12 @@ fn arrange(index: Index) -> Vec<Family> {
             places,
         })
         .collect()
+}
+
+/// Compares names word by word: the dot comes before every letter of a word.
+fn by_words(one: &str, other: &str) -> Ordering {
+    let letter = |byte| if byte == b'.' { 0 } else { byte };
+    one.bytes().map(letter).cmp(other.bytes().map(letter))
 }
 
 fn begin(shown: &Shown, family: Family, page: &mut String) -> Rest {
@@ -168,7 +171,7 @@ fn begin(shown: &Shown, family: Family, page: &mut String) -> Rest {
             ([source.prefix(), rest].concat(), place)
         })
         .collect();
-    series.sort_by(|(one, _), (other, _)| one.split('.').cmp(other.split('.')));
+    series.sort_by(|(one, _), (other, _)| by_words(one, other));
     Rest {
         family: family.name,
         series: series.into_iter(),

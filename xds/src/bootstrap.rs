@@ -1,10 +1,12 @@
 //! Envoy's bootstrap: the file that a proxy starts from.
 
-use prost::Message;
+use prost::{Message, Name, bytes::Bytes};
 
 use crate::{
-    envoy::config::bootstrap::v3::Bootstrap,
-    read::{Fault, Format, Read, UnknownFields, read_message},
+    descriptors::MessageType,
+    envoy::config::bootstrap::v3::{Bootstrap, bootstrap::StaticResources},
+    read::{Fault, Format, Read, UnknownFields, read_encoded, read_message},
+    wire::{self, Raw, WireError},
 };
 
 /// The bootstrap that `bytes` are written for.
@@ -18,6 +20,100 @@ pub fn read(
     unknown: UnknownFields,
 ) -> Result<Read<Bootstrap>, Vec<Fault>> {
     read_message(bytes, format, unknown)
+}
+
+/// A bootstrap whose resources stay encoded: decoded, thousands of clusters take ten times the memory.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Pieces {
+    /// Everything else.
+    pub bootstrap: Bootstrap,
+    /// The encoded `static_resources.listeners`.
+    pub listeners: Vec<Bytes>,
+    /// The encoded `static_resources.clusters`.
+    pub clusters: Vec<Bytes>,
+    /// The encoded `static_resources.secrets`.
+    pub secrets: Vec<Bytes>,
+}
+
+/// The same as [`read`], with its resources in pieces.
+///
+/// # Errors
+///
+/// As of [`read`].
+pub fn read_pieces(
+    bytes: &[u8],
+    format: Format,
+    unknown: UnknownFields,
+) -> Result<Read<Pieces>, Vec<Fault>> {
+    let read = read_encoded(&Bootstrap::full_name(), bytes, format, unknown)?;
+    let pieces = pieces(&read.message.into()).map_err(|error| {
+        vec![Fault {
+            path: String::new(),
+            message: format!("is no bootstrap: {error}"),
+        }]
+    })?;
+    Ok(Read {
+        message: pieces,
+        warnings: read.warnings,
+    })
+}
+
+/// Why bytes are no bootstrap.
+#[derive(Debug, thiserror::Error)]
+pub enum PiecesError {
+    /// The bytes are no message.
+    #[error(transparent)]
+    Wire(#[from] WireError),
+    /// They are one, of another type.
+    #[error(transparent)]
+    Decode(#[from] prost::DecodeError),
+}
+
+/// The pieces of an encoded bootstrap, which share its memory.
+///
+/// # Errors
+///
+/// The bytes are no bootstrap. The pieces themselves are not looked at.
+pub fn pieces(encoded: &Bytes) -> Result<Pieces, PiecesError> {
+    let number = |message: &str, field: &str| {
+        let message = MessageType::named(message);
+        let field = message.and_then(|message| message.field(field));
+        field.expect("the tables have Envoy's bootstrap").number()
+    };
+    let resources = number(&Bootstrap::full_name(), "static_resources");
+    let of_resources = |field| number(&StaticResources::full_name(), field);
+    let numbers = ["listeners", "clusters", "secrets"].map(of_resources);
+    let mut lists = [const { Vec::new() }; 3];
+    let mut rest = Vec::new();
+    for field in wire::fields(encoded) {
+        let (field, raw) = field?;
+        let Raw::Bytes(content) = raw else {
+            wire::put(&mut rest, field, raw);
+            continue;
+        };
+        if field != resources {
+            wire::put_bytes(&mut rest, field, content);
+            continue;
+        }
+        let mut others = Vec::new();
+        for field in wire::fields(content) {
+            let (field, raw) = field?;
+            let list = numbers.iter().position(|number| *number == field);
+            match (list, raw) {
+                (Some(list), Raw::Bytes(piece)) => lists[list].push(encoded.slice_ref(piece)),
+                _ => wire::put(&mut others, field, raw),
+            }
+        }
+        wire::put_bytes(&mut rest, resources, &others);
+    }
+    let bootstrap = Bootstrap::decode(&*rest)?;
+    let [listeners, clusters, secrets] = lists;
+    Ok(Pieces {
+        bootstrap,
+        listeners,
+        clusters,
+        secrets,
+    })
 }
 
 /// Lays one bootstrap over another, as `--config-yaml` is laid over the file: what both have, the second

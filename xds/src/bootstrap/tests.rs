@@ -76,3 +76,35 @@ fn an_overlay_adds_and_replaces() {
     let names: Vec<_> = clusters.iter().map(|cluster| &*cluster.name).collect();
     assert_eq!(names, ["passthrough", "d"]);
 }
+
+#[test]
+fn the_pieces_are_the_whole() {
+    let mut whole = sound(SIDECAR);
+    let pieces = read_pieces(SIDECAR.as_bytes(), Format::Yaml, UnknownFields::Refuse);
+    let pieces = pieces.expect("it is sound").message;
+    let resources = whole.static_resources.as_mut().expect("resources");
+    let encoded = |bytes: Vec<u8>| Bytes::from(bytes);
+    let listeners = resources.listeners.drain(..);
+    let listeners: Vec<_> = listeners.map(|it| encoded(it.encode_to_vec())).collect();
+    let clusters = resources.clusters.drain(..);
+    let clusters: Vec<_> = clusters.map(|it| encoded(it.encode_to_vec())).collect();
+    assert_eq!(pieces.listeners, listeners);
+    assert_eq!(pieces.clusters, clusters);
+    assert!(pieces.secrets.is_empty());
+    assert_eq!(pieces.bootstrap, whole);
+}
+
+#[test]
+fn an_overlay_adds_its_pieces() {
+    let over = sound("static_resources: {clusters: [{name: d}]}");
+    let both = [sound(SIDECAR).encode_to_vec(), over.encode_to_vec()].concat();
+    let pieces = pieces(&both.into()).expect("a bootstrap");
+    assert_eq!(pieces.clusters.len(), 2);
+}
+
+#[test]
+fn bytes_that_are_no_bootstrap_have_no_pieces() {
+    assert!(pieces(&Bytes::from_static(&[0x12, 5])).is_err());
+    assert!(pieces(&Bytes::from_static(&[0x12, 1, 0x0a])).is_err());
+    assert!(pieces(&Bytes::from_static(&[0x0a, 1, 0x0a])).is_err());
+}

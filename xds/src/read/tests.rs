@@ -429,3 +429,24 @@ fn much_of_what_is_made_up_is_accepted() {
     }
     assert!(accepted > 400, "only {accepted} of 2000");
 }
+
+#[test]
+fn the_deepest_message_fits_the_stack() {
+    let nested = |levels: usize| {
+        let (open, close) = (r#"{"not_rule":"#.repeat(levels), "}".repeat(levels));
+        format!(r#"{open}{{"any":true}}{close}"#)
+    };
+    let name = "envoy.config.rbac.v3.Permission";
+    let read = |text: String| {
+        read_encoded(name, text.as_bytes(), Format::Json, UnknownFields::Refuse)
+    };
+    assert!(read(nested(98)).is_ok());
+    let faults = read(nested(100)).expect_err("it is too deep");
+    assert!(faults[0].message.contains("deeper than 100"), "{faults:?}");
+    let any = r#"{"@type":"type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig","name":"a","typed_config":"#;
+    let (open, close) = (any.repeat(48), "}".repeat(48));
+    let text = format!(r#"{{"resources":[{open}{{}}{close}]}}"#);
+    let name = "envoy.service.discovery.v3.DiscoveryResponse";
+    let read = read_encoded(name, text.as_bytes(), Format::Json, UnknownFields::Refuse);
+    assert!(read.is_err());
+}

@@ -41,7 +41,7 @@ pub enum JsonError {
     #[error("'{0}' is no message that is known")]
     Unknown(String),
     /// The bytes are not of their type.
-    #[error("the bytes of a {message} are none: {source}")]
+    #[error("the bytes are no {message}: {source}")]
     Wire {
         /// The message's full name.
         message: &'static str,
@@ -49,7 +49,7 @@ pub enum JsonError {
         source: WireError,
     },
     /// A field is not of the kind that it must be.
-    #[error("the bytes of a {message} are none: its field '{field}' has another type")]
+    #[error("the bytes are no {message}: its field '{field}' has another type")]
     Field {
         /// The message's full name.
         message: &'static str,
@@ -57,10 +57,10 @@ pub enum JsonError {
         field: &'static str,
     },
     /// A duration or a point in time is none.
-    #[error("the bytes of a {0} are none")]
+    #[error("the bytes are no {0}")]
     Malformed(&'static str),
     /// Messages nest without end.
-    #[error("the bytes of a {0} nest deeper than 100 messages")]
+    #[error("the bytes of {0} nest deeper than 100 messages")]
     Depth(&'static str),
 }
 

@@ -15,6 +15,7 @@ use crate::{
 
 mod any;
 mod fields;
+mod lists;
 mod path;
 mod scalar;
 mod structs;

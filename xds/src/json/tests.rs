@@ -157,17 +157,17 @@ fn bytes_that_are_no_message_are_told_with_its_type() {
     refused(
         cluster,
         &[0x0a],
-        "the bytes of a envoy.config.cluster.v3.Cluster are none: they end inside a field",
+        "the bytes are no envoy.config.cluster.v3.Cluster: they end inside a field",
     );
     refused(
         cluster,
         &[0x0a, 1, 255],
-        "the bytes of a envoy.config.cluster.v3.Cluster are none: its field 'name' has another type",
+        "the bytes are no envoy.config.cluster.v3.Cluster: its field 'name' has another type",
     );
     refused(
         cluster,
         &[0x08, 1],
-        "the bytes of a envoy.config.cluster.v3.Cluster are none: its field 'name' has another type",
+        "the bytes are no envoy.config.cluster.v3.Cluster: its field 'name' has another type",
     );
     let mut deep = Vec::new();
     for _ in 0..150 {
@@ -182,7 +182,7 @@ fn bytes_that_are_no_message_are_told_with_its_type() {
     refused(
         "google.protobuf.Value",
         &deep,
-        "the bytes of a google.protobuf.Value nest deeper than 100 messages",
+        "the bytes of google.protobuf.Value nest deeper than 100 messages",
     );
 }
 

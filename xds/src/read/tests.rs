@@ -299,6 +299,17 @@ fn numbers_may_stand_in_quotes() {
 }
 
 #[test]
+fn an_enum_is_named_or_numbered() {
+    let direction = |text: &str| read::<Listener>(&format!("traffic_direction: {text}"));
+    assert_eq!(direction("OUTBOUND").traffic_direction, 2);
+    assert_eq!(direction("2").traffic_direction, 2);
+    listener(
+        "traffic_direction: '2'",
+        &["traffic_direction: expected one of UNSPECIFIED, INBOUND, OUTBOUND, found '2'"],
+    );
+}
+
+#[test]
 fn the_words_of_yaml_for_true_and_false_are_read() {
     let listener: Listener = read("ignore_global_conn_limit: yes");
     assert!(listener.ignore_global_conn_limit);
@@ -437,9 +448,8 @@ fn the_deepest_message_fits_the_stack() {
         format!(r#"{open}{{"any":true}}{close}"#)
     };
     let name = "envoy.config.rbac.v3.Permission";
-    let read = |text: String| {
-        read_encoded(name, text.as_bytes(), Format::Json, UnknownFields::Refuse)
-    };
+    let read =
+        |text: String| read_encoded(name, text.as_bytes(), Format::Json, UnknownFields::Refuse);
     assert!(read(nested(98)).is_ok());
     let faults = read(nested(100)).expect_err("it is too deep");
     assert!(faults[0].message.contains("deeper than 100"), "{faults:?}");

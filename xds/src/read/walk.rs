@@ -112,14 +112,11 @@ impl Walk {
     /// The number that `node` names.
     pub(super) fn r#enum(&mut self, path: Path<'_>, r#enum: EnumType, node: &Node) -> Option<i32> {
         let number = match node {
-            Node::String(name) => {
-                if let Some(number) = r#enum.number(name) {
-                    return Some(number);
-                }
-                name.parse().ok()
-            }
+            Node::String(name) => r#enum.number(name),
             // Proto3 keeps numbers that have no name; the rules say where they are refused.
             Node::Integer(number) => i32::try_from(*number).ok(),
+            // It gets here where it is a value: of `NullValue`.
+            Node::Null => Some(0),
             _ => None,
         };
         if number.is_some() {

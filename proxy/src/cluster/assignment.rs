@@ -36,7 +36,7 @@ use crate::compile::At;
 const LAST_PRIORITY: u32 = 128;
 
 /// The endpoints of a cluster, by name or by address.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Assignment {
     /// The cluster, or the name that it asks for its endpoints by.
     pub cluster_name: Box<str>,
@@ -90,6 +90,19 @@ pub struct DropOverload {
     pub per_million: u32,
 }
 
+impl Default for Assignment {
+    /// No endpoints.
+    fn default() -> Self {
+        Self {
+            cluster_name: Box::default(),
+            localities: Box::default(),
+            overprovisioning_factor: 140,
+            weighted_priority_health: false,
+            drop_overload: None,
+        }
+    }
+}
+
 impl DropOverload {
     /// Whether this random number is one of those that are dropped.
     pub fn drops(&self, random: u64) -> bool {
@@ -121,7 +134,6 @@ impl Assignment {
         let compiled = Self {
             cluster_name: cluster_name.as_str().into(),
             localities: localities.into(),
-            overprovisioning_factor: 140,
             ..Self::default()
         };
         let compiled = with_policy(at, policy.as_ref(), compiled);

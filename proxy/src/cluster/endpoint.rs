@@ -169,6 +169,16 @@ impl Endpoint {
         }
     }
 
+    /// An endpoint of no assignment, as of a cluster that goes wherever connections went to.
+    pub fn unassigned(address: SocketAddr, now: Instant) -> Self {
+        let attributes = Attributes {
+            weight: 1,
+            ..Attributes::default()
+        };
+        let state = State::new(Arc::default(), &[], now);
+        Self::new(address, 0, Arc::default(), attributes, Arc::new(state))
+    }
+
     /// What all workers know of it.
     pub fn state(&self) -> &Arc<State> {
         &self.state
@@ -205,6 +215,21 @@ impl Endpoint {
                     Health::Healthy
                 }
             }
+        }
+    }
+
+    /// Its health by Envoy's kinds, by what is assigned and what was found out: as `/clusters` tells,
+    /// and as [`StatusSet`](super::policy::StatusSet) is asked.
+    pub fn health_status(&self) -> HealthStatus {
+        let assigned = self.attributes.health_status;
+        match (self.health(), assigned) {
+            (
+                Health::Unhealthy,
+                HealthStatus::Unhealthy | HealthStatus::Draining | HealthStatus::Timeout,
+            )
+            | (Health::Healthy, _) => assigned,
+            (Health::Unhealthy, _) => HealthStatus::Unhealthy,
+            (Health::Degraded, _) => HealthStatus::Degraded,
         }
     }
 
@@ -349,14 +374,10 @@ mod tests {
     use super::*;
 
     fn endpoint(health_status: HealthStatus) -> Endpoint {
-        let state = State::new(Arc::default(), &[], Instant::now());
-        let attributes = Attributes {
-            weight: 1,
-            health_status,
-            ..Attributes::default()
-        };
         let address = SocketAddr::from(([10, 0, 0, 1], 80));
-        Endpoint::new(address, 0, Arc::default(), attributes, Arc::new(state))
+        let mut endpoint = Endpoint::unassigned(address, Instant::now());
+        endpoint.attributes.health_status = health_status;
+        endpoint
     }
 
     #[track_caller]
@@ -401,6 +422,27 @@ mod tests {
     }
 
     #[test]
+    fn the_kind_of_health_is_the_worst_that_is_known() {
+        use HealthFlag as F;
+        use HealthStatus as S;
+        for (assigned, flag, expected) in [
+            (S::Unknown, None, S::Unknown),
+            (S::Healthy, None, S::Healthy),
+            (S::Draining, None, S::Draining),
+            (S::Draining, Some(F::FailedActiveHc), S::Draining),
+            (S::Healthy, Some(F::FailedOutlierCheck), S::Unhealthy),
+            (S::Degraded, Some(F::FailedActiveHc), S::Unhealthy),
+            (S::Unknown, Some(F::DegradedActiveHc), S::Degraded),
+        ] {
+            let endpoint = endpoint(assigned);
+            if let Some(flag) = flag {
+                endpoint.state().set(flag, true);
+            }
+            assert_eq!(endpoint.health_status(), expected);
+        }
+    }
+
+    #[test]
     fn activity_ends_with_its_guard_and_keeps_its_limit() {
         let endpoint = endpoint(HealthStatus::Unknown);
         let first = endpoint.activate();
@@ -410,6 +452,13 @@ mod tests {
         drop(first);
         drop(second);
         assert_eq!(endpoint.state().active(), 0);
+    }
+
+    /// There are as many of them as pods.
+    #[test]
+    fn an_endpoint_is_small() {
+        assert!(size_of::<Endpoint>() <= 128);
+        assert!(size_of::<State>() <= 72);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use std::{
 
 use super::{
     assignment::{Address, Assignment, DropOverload},
-    endpoint::{Endpoint, HealthFlag, Locality, State},
+    endpoint::{Endpoint, Health, HealthFlag, Locality, State},
 };
 
 /// What is known when a set is made.
@@ -32,6 +32,19 @@ pub struct EndpointSet {
     weighted_priority_health: bool,
     drop_overload: Option<Box<DropOverload>>,
     generation: Arc<AtomicU64>,
+}
+
+/// How many endpoints there are: the gauges `membership_total` and so on.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Membership {
+    /// All.
+    pub total: u64,
+    /// Those that are used.
+    pub healthy: u64,
+    /// Those that are used where the healthy ones do not suffice.
+    pub degraded: u64,
+    /// Those that the health of their priority is not measured by.
+    pub excluded: u64,
 }
 
 /// The endpoints of one priority; none if it was left out.
@@ -187,6 +200,22 @@ impl EndpointSet {
     pub fn max_host_weight(&self) -> u32 {
         let weights = self.endpoints().map(|endpoint| endpoint.attributes.weight);
         weights.max().unwrap_or(0)
+    }
+
+    /// How many endpoints there are. New ones are excluded where the cluster ignores them before their
+    /// first health check.
+    pub fn membership(&self, ignore_new: bool) -> Membership {
+        let mut membership = Membership::default();
+        for endpoint in self.endpoints() {
+            membership.total += 1;
+            membership.excluded += u64::from(endpoint.is_excluded(ignore_new));
+            match endpoint.health() {
+                Health::Healthy => membership.healthy += 1,
+                Health::Degraded => membership.degraded += 1,
+                Health::Unhealthy => {}
+            }
+        }
+        membership
     }
 
     /// Grows with each change of an endpoint's health.

@@ -66,7 +66,6 @@ pub(in crate::cluster) fn assignment(
     Assignment {
         cluster_name: "c".into(),
         localities: localities.into_iter().collect(),
-        overprovisioning_factor: 140,
         ..Assignment::default()
     }
 }
@@ -231,4 +230,25 @@ fn a_new_endpoint_waits_for_its_first_health_check() {
     let flags = |number| at(&set, number).health_flags().collect::<String>();
     assert_eq!(flags(1), "/failed_active_hc/pending_active_hc");
     assert_eq!(flags(2), "");
+}
+
+#[test]
+fn members_are_counted_by_their_health() {
+    let statuses = [0, 1, 2, 3, 5].map(|status| HealthStatus::from_number(status).unwrap());
+    let endpoints = (1..).zip(statuses);
+    let set = set([locality(
+        "a",
+        0,
+        1,
+        endpoints.map(|(number, status)| being(number, status)),
+    )]);
+    at(&set, 3).state().set(HealthFlag::PendingActiveHc, true);
+    let expected = Membership {
+        total: 5,
+        healthy: 2,
+        degraded: 1,
+        excluded: 1,
+    };
+    assert_eq!(set.membership(true), expected);
+    assert_eq!(set.membership(false).excluded, 0);
 }

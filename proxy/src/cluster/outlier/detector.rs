@@ -161,8 +161,10 @@ impl Detector {
                 watched.multiplier = watched.multiplier.saturating_sub(1);
                 continue;
             };
-            let time = self.config.base_ejection_time * watched.multiplier;
-            let time = time.min(self.config.max_ejection_time) + watched.jitter;
+            let base = self.config.base_ejection_time;
+            let time = base.saturating_mul(watched.multiplier);
+            let time = time.min(self.config.max_ejection_time);
+            let time = time.saturating_add(watched.jitter);
             if now.saturating_duration_since(since) >= time {
                 self.ejected -= 1;
                 events.push(watched.uneject());

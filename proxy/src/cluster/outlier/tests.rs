@@ -573,3 +573,21 @@ fn jitter_makes_ejections_longer_by_chance() {
     fixture.sweep(61);
     assert_eq!(fixture.detector.ejections_active(), 0);
 }
+
+#[test]
+fn times_without_end_do_not_overflow() {
+    let config = OutlierConfig {
+        max_ejection_percent: 100,
+        base_ejection_time: Duration::MAX,
+        max_ejection_time: Duration::MAX,
+        max_ejection_time_jitter: Duration::MAX,
+        ..defaults()
+    };
+    let mut fixture = Fixture::new(2, config);
+    for second in 0..3 {
+        fixture.outcomes(0, second, Outcome::ConnectFailed, 5);
+        fixture.sweep(1_000_000);
+        fixture.check(&[0]);
+        fixture.detector.release();
+    }
+}

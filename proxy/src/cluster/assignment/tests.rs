@@ -1,13 +1,21 @@
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Instant};
 
 use fairlead_xds::envoy::config::{
     core::v3::{Metadata as MetadataMessage, Pipe, SocketAddress, socket_address::Protocol},
     endpoint::v3::{LedsClusterLocalityConfig, endpoint::AdditionalAddress},
 };
 
+use fairlead_xds::prost::Message;
+use proptest::prelude::*;
+
 use super::*;
 use crate::{
-    cluster::metadata::Value,
+    cluster::{
+        balancer::{Balancer, Choice},
+        endpoint_set::{EndpointSet, Making},
+        metadata::Value,
+        policy::BalancerConfig,
+    },
     compile::{Fault, Findings},
 };
 
@@ -413,4 +421,80 @@ fn what_is_left_undone_is_told() {
                 .to_owned(),
         ]
     );
+}
+
+/// Many endpoints of several localities, with weights, statuses and health checks.
+fn large() -> ClusterLoadAssignment {
+    let endpoint = |index: u32| {
+        let mut endpoint = served(socket(&format!("10.0.0.{index}"), 80));
+        endpoint.health_check_config = Some(HealthCheckConfig {
+            port_value: 81,
+            ..HealthCheckConfig::default()
+        });
+        LbEndpoint {
+            health_status: i32::try_from(index % 6).unwrap(),
+            load_balancing_weight: number(index + 1),
+            ..lb(endpoint)
+        }
+    };
+    let locality = |priority: u32| LocalityLbEndpoints {
+        lb_endpoints: (priority * 8..priority * 8 + 8).map(endpoint).collect(),
+        load_balancing_weight: number(priority + 1),
+        priority,
+        ..LocalityLbEndpoints::default()
+    };
+    ClusterLoadAssignment {
+        endpoints: (0..3).map(locality).collect(),
+        policy: Some(Policy {
+            overprovisioning_factor: number(140),
+            weighted_priority_health: true,
+            ..Policy::default()
+        }),
+        ..message()
+    }
+}
+
+proptest! {
+    #[test]
+    fn a_damaged_assignment_is_refused_or_used(
+        damage in proptest::collection::vec((any::<proptest::sample::Index>(), any::<u8>()), 1..8),
+        seed in any::<u64>(),
+    ) {
+        let mut bytes = large().encode_to_vec();
+        for (index, byte) in damage {
+            let index = index.index(bytes.len());
+            bytes[index] = byte;
+        }
+        let Ok(damaged) = ClusterLoadAssignment::decode(&*bytes) else {
+            return Ok(());
+        };
+        let (compiled, faults, _) = compile(&damaged);
+        prop_assert_eq!(compiled.is_none(), !faults.is_empty());
+        let Some(assignment) = compiled else {
+            return Ok(());
+        };
+        let now = Instant::now();
+        let making = Making {
+            active_health_checks: false,
+            now,
+        };
+        let set = EndpointSet::update(None, &assignment, |_| vec![], making);
+        let config = BalancerConfig {
+            locality_weighted: true,
+            ..BalancerConfig::default()
+        };
+        let mut balancer = Balancer::new(Arc::new(config));
+        let choice = Choice {
+            hash: None,
+            metadata_match: None,
+            excluded: &|_| false,
+            now,
+        };
+        let set = Arc::new(set);
+        let mut rng = fastrand::Rng::with_seed(seed);
+        for _ in 0..10 {
+            let chosen = balancer.choose(&set, &choice, &mut rng);
+            prop_assert_eq!(chosen.endpoint.is_none(), set.endpoints().next().is_none());
+        }
+    }
 }

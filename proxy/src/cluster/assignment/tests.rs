@@ -1,8 +1,16 @@
 use std::{collections::HashMap, time::Instant};
 
 use fairlead_xds::envoy::config::{
-    core::v3::{Metadata as MetadataMessage, Pipe, SocketAddress, socket_address::Protocol},
-    endpoint::v3::{LedsClusterLocalityConfig, endpoint::AdditionalAddress},
+    core::v3::{
+        Metadata as MetadataMessage, Pipe, SocketAddress,
+        address::Address as AddressMessage,
+        socket_address::{PortSpecifier, Protocol},
+    },
+    endpoint::v3::{
+        Endpoint as EndpointMessage, LbEndpoint, LedsClusterLocalityConfig,
+        endpoint::{AdditionalAddress, HealthCheckConfig},
+        lb_endpoint::HostIdentifier,
+    },
 };
 
 use fairlead_xds::prost::Message;
@@ -12,6 +20,7 @@ use super::*;
 use crate::{
     cluster::{
         balancer::{Balancer, Choice},
+        endpoint::HealthStatus,
         endpoint_set::{EndpointSet, Making},
         metadata::Value,
         policy::BalancerConfig,

@@ -8,6 +8,7 @@ use crate::google::protobuf::Any;
 mod table;
 mod typed_struct;
 
+pub(crate) use self::typed_struct::described;
 pub use self::typed_struct::unwrapped;
 
 /// Where in the configuration an extension stands.

@@ -2,11 +2,13 @@
 
 use crate::{
     descriptors::{MessageType, WellKnown},
+    google::protobuf::Any,
     json::{
-        JsonError,
+        JsonError, Secrets,
         print::Printer,
         sent::{Sent, last, whole},
     },
+    registry,
     scalar::Scalar,
 };
 
@@ -37,11 +39,36 @@ impl Printer {
             self.out.key(TYPE);
             self.out.string(&url);
         }
-        if let Some(message) = MessageType::of_url(&url) {
+        if let Some(message) = MessageType::of_url(&url)
+            && !self.hidden_struct(&url, &content, depth)?
+        {
             self.content(message, &content, depth + 1)?;
         }
         self.out.close('}');
         Ok(())
+    }
+
+    /// Prints a `TypedStruct` as the message that it describes, whose secrets are known; if it describes
+    /// none, nothing is printed, and the answer is false.
+    fn hidden_struct(&mut self, url: &str, bytes: &[u8], depth: usize) -> Result<bool, JsonError> {
+        if self.secrets == Secrets::Print {
+            return Ok(false);
+        }
+        let outer = Any {
+            type_url: url.to_owned(),
+            value: bytes.to_owned(),
+        };
+        let Some(inner) = registry::described(&outer) else {
+            return Ok(false);
+        };
+        let Some(message) = MessageType::of_url(&inner.type_url) else {
+            return Ok(false);
+        };
+        self.out.key("type_url");
+        self.out.string(&inner.type_url);
+        self.out.key("value");
+        self.message(message, &inner.value, depth + 1)?;
+        Ok(true)
     }
 
     fn content(

@@ -144,6 +144,21 @@ fn secrets_are_redacted() {
     );
 }
 
+#[test]
+fn secrets_are_redacted_in_values_of_a_named_type() {
+    let text = r#"{
+      "@type": "type.googleapis.com/xds.type.v3.TypedStruct",
+      "type_url": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret",
+      "value": {"name": "a", "tls_certificate": {"private_key": {"inline_string": "private"}}}
+    }"#;
+    let read: Any = read_message(text.as_bytes(), Format::Json, UnknownFields::Refuse)
+        .expect("it is sound")
+        .message;
+    let expected: String = text.replace("private\"}", "[redacted]\"}");
+    let expected: String = expected.split_whitespace().collect();
+    check(&read, &expected);
+}
+
 #[track_caller]
 fn refused(type_url: &str, bytes: &[u8], expected: &str) {
     let json = to_json(type_url, bytes, Layout::Compact, Secrets::Redact);

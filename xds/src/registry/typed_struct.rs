@@ -56,6 +56,17 @@ pub fn unwrapped(any: Any) -> Result<Any, Vec<Fault>> {
     })
 }
 
+/// The message that `any` describes, if it is a `TypedStruct` of a type that is known, without faults.
+pub(crate) fn described(any: &Any) -> Option<Any> {
+    let inner = inner(any)?;
+    let name = message_name(&inner.type_url);
+    let value = encode(name, &inner.value.unwrap_or_default()).ok()?;
+    Some(Any {
+        type_url: inner.type_url,
+        value,
+    })
+}
+
 fn encode(name: &str, content: &Struct) -> Result<Vec<u8>, Vec<Fault>> {
     let fault = |message: String| {
         vec![Fault {

@@ -35,10 +35,12 @@ const UNCAPTURED: u16 = 7000;
 const UNCAPTURED_COUNT: u16 = 11;
 const CAPTURED: u16 = 8000;
 
-/// How a connection goes. Each has a sidecar at the client.
+/// How a connection goes.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Path {
-    /// The server has none.
+    /// By no sidecar. It is the same for both: what its ratio differs from 1 is chance.
+    Direct,
+    /// By the client's sidecar alone.
     OneHop,
     TwoSidecars,
     /// Two sidecars that resume sessions.
@@ -48,6 +50,10 @@ pub(super) enum Path {
 }
 
 impl Path {
+    fn is_captured_at_server(self) -> bool {
+        !matches!(self, Self::Direct | Self::OneHop)
+    }
+
     pub(super) fn has_tls(self) -> bool {
         matches!(self, Self::MutualTls | Self::MutualTlsFull)
     }
@@ -56,6 +62,7 @@ impl Path {
 impl fmt::Display for Path {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::Direct => "no sidecar",
             Self::OneHop => "one hop",
             Self::TwoSidecars => "two sidecars",
             Self::MutualTls => "mTLS",
@@ -126,7 +133,7 @@ impl Bed {
         self.subject
     }
 
-    /// Serves on a port of each path: the port number `index` of it.
+    /// Serves on port number `index` of those that the server's sidecar gets, or of the others.
     pub(super) fn serve(
         &self,
         captured: bool,
@@ -152,33 +159,45 @@ impl Bed {
             .with_context(|| format!("serve port {port}"))
     }
 
-    /// Runs a client beside the client's sidecar, as an application's user.
-    pub(super) fn on_client<T: Send>(&self, work: impl FnOnce() -> T + Send) -> anyhow::Result<T> {
+    /// Runs a client beside the client's sidecar, as an application's user or, where its connections are
+    /// not to be captured, as the proxy's.
+    pub(super) fn on_client<T: Send>(
+        &self,
+        path: Path,
+        work: impl FnOnce() -> T + Send,
+    ) -> anyhow::Result<T> {
         let Pod { namespace, cpu, .. } = &self.client;
-        cpu.run(|| namespace.run_as(User::APPLICATION, work))
+        let user = if path == Path::Direct {
+            User::PROXY
+        } else {
+            User::APPLICATION
+        };
+        cpu.run(|| namespace.run_as(user, work))
     }
 
     /// What a client connects to.
     pub(super) fn address(&self, path: Path, index: u16) -> SocketAddr {
         let host = match path {
-            Path::OneHop | Path::TwoSidecars => SERVER[0],
+            Path::Direct | Path::OneHop | Path::TwoSidecars => SERVER[0],
             Path::MutualTls => SERVER[1],
             Path::MutualTlsFull => SERVER[2],
         };
         let host: IpAddr = host
             .parse()
             .expect("the addresses of this file are addresses");
-        SocketAddr::new(host, port(path != Path::OneHop, index))
+        SocketAddr::new(host, port(path.is_captured_at_server(), index))
     }
 
     /// Of the sidecars on the path, together.
     pub(super) fn cpu_seconds(&self, path: Path) -> anyhow::Result<f64> {
-        let client = self.client.proxy.cpu_seconds()?;
-        Ok(if path == Path::OneHop {
-            client
-        } else {
-            client + self.server.proxy.cpu_seconds()?
-        })
+        let [client, server] = [&self.client.proxy, &self.server.proxy];
+        match path {
+            Path::Direct => Ok(0.0),
+            Path::OneHop => client.cpu_seconds(),
+            Path::TwoSidecars | Path::MutualTls | Path::MutualTlsFull => {
+                Ok(client.cpu_seconds()? + server.cpu_seconds()?)
+            }
+        }
     }
 
     /// Of both sidecars.

@@ -61,6 +61,8 @@ fn common_tls_context(directory: &Path) -> Value {
             "tls_minimum_protocol_version": "TLSv1_2",
             // A client's default is 1.2, which Istio raises.
             "tls_maximum_protocol_version": "TLSv1_3",
+            // What Envoy offers unless it is told otherwise; said, so that both agree on the same.
+            "ecdh_curves": ["X25519MLKEM768", "X25519", "P-256"],
         },
         "tls_certificates": [{
             "certificate_chain": file("certificate.pem"),

@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use fairlead_tests::netns::{Namespace, Process, User};
 
 use crate::{pin::Cpu, process};
@@ -57,7 +57,7 @@ impl Running {
         let mut process = cpu.run(|| namespace.spawn_as(User::PROXY, command))?;
         namespace
             .run(|| wait_until_ready(&mut process))
-            .with_context(|| format!("{shown}; the end of its log:\n{}", tail(log)))?;
+            .map_err(|error| anyhow!("{shown}: {error:#}; the end of its log:\n{}", tail(log)))?;
         Ok(Self {
             process,
             started_in: started.elapsed(),

@@ -8,7 +8,6 @@
 pub mod connection_limit;
 pub mod direct_response;
 pub mod local_ratelimit;
-pub mod metadata_match;
 pub mod rbac;
 pub mod statistics;
 pub mod tcp_proxy;
@@ -72,8 +71,8 @@ pub enum TerminalFilter<L> {
 
 /// What filters need, to be compiled, besides their messages.
 pub struct Surroundings<'a, L> {
-    /// Compiles an access log.
-    pub access_log: &'a dyn Fn(&At<'_>, &AccessLog) -> Option<L>,
+    /// Compiles the access logs of a filter, which stand at the place.
+    pub access_log: &'a dyn Fn(&At<'_>, &[AccessLog]) -> Option<L>,
     /// The token buckets that filters share.
     pub token_buckets: &'a SharedTokenBuckets,
     /// The time now, when new buckets are full.

@@ -111,6 +111,11 @@ impl ConnectionLimit {
         self.connections.load(Ordering::Relaxed)
     }
 
+    /// What its statistics are called by.
+    pub fn stat_prefix(&self) -> &str {
+        &self.stat_prefix
+    }
+
     /// The whole name of a statistic.
     pub fn statistic_name(&self, statistic: ConnectionLimitStatistic) -> String {
         joined(["connection_limit", &self.stat_prefix, statistic.as_str()])

@@ -101,6 +101,11 @@ impl LocalRateLimit {
         !self.enabled || self.bucket.take(now)
     }
 
+    /// What its statistics are called by.
+    pub fn stat_prefix(&self) -> &str {
+        &self.stat_prefix
+    }
+
     /// The whole name of a statistic.
     pub fn statistic_name(&self, statistic: LocalRateLimitStatistic) -> String {
         joined(["local_rate_limit", &self.stat_prefix, statistic.as_str()])

@@ -156,6 +156,16 @@ impl Rbac {
         entries.collect()
     }
 
+    /// What its statistics are called by.
+    pub fn stat_prefix(&self) -> &str {
+        &self.stat_prefix
+    }
+
+    /// What those of the shadow rules are called by, besides.
+    pub fn shadow_rules_stat_prefix(&self) -> &str {
+        &self.shadow_rules_stat_prefix
+    }
+
     /// The whole name of a statistic.
     pub fn statistic_name(&self, statistic: RbacStatistic) -> String {
         let prefix = match statistic {

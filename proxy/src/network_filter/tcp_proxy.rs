@@ -52,7 +52,7 @@ pub struct TcpProxy<L> {
     /// The pauses between these; none for no pause.
     pub backoff: Option<Backoff>,
     /// Where a connection is logged.
-    pub access_log: Box<[L]>,
+    pub access_log: L,
     /// When a connection is logged, besides at its end.
     pub access_log_options: AccessLogOptions,
     hashes_source_ip: bool,
@@ -66,7 +66,7 @@ impl<L> TcpProxy<L> {
     pub fn compile(
         at: &At<'_>,
         message: &Message,
-        access_log: impl Fn(&At<'_>, &AccessLog) -> Option<L>,
+        access_log: impl Fn(&At<'_>, &[AccessLog]) -> Option<L>,
     ) -> Option<Self> {
         refuse(at, message);
         let idle_timeout = match message.idle_timeout {
@@ -80,20 +80,17 @@ impl<L> TcpProxy<L> {
         let stat_prefix = field::stat_prefix(at, &message.stat_prefix);
         let clusters = Clusters::compile(at, message);
         let max_connect_attempts = attempts(at, message.max_connect_attempts);
-        let access_logs = at.each("access_log", &message.access_log, access_log);
+        let access_log = access_log(&at.field("access_log"), &message.access_log);
         let access_log_options = AccessLogOptions::compile(at, message);
         let hashes_source_ip = hash_policy(at, &message.hash_policy);
         let duration_limit = DurationLimit::compile(at, message);
-        if access_logs.len() < message.access_log.len() {
-            return None;
-        }
         Some(Self {
             stat_prefix: stat_prefix?,
             clusters: clusters?,
             idle_timeout: idle_timeout.map(|timeout| (!timeout.is_zero()).then_some(timeout))?,
             max_connect_attempts: max_connect_attempts?,
             backoff: backoff?,
-            access_log: access_logs.into(),
+            access_log: access_log?,
             access_log_options: access_log_options?,
             hashes_source_ip: hashes_source_ip?,
             max_downstream_connection_duration: duration_limit?,
@@ -125,6 +122,11 @@ impl<L> TcpProxy<L> {
     pub fn max_downstream_connection_duration(&self, random: u64) -> Option<Duration> {
         let limit = self.max_downstream_connection_duration?;
         Some(limit.with_jitter(random))
+    }
+
+    /// What its statistics are called by.
+    pub fn stat_prefix(&self) -> &str {
+        &self.stat_prefix
     }
 
     /// The whole name of a statistic.

@@ -261,4 +261,4 @@ fn url_encoded_pem(certificate: &[u8]) -> String {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

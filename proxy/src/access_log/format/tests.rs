@@ -534,6 +534,82 @@ fn each_operator_of_a_connection_is_printed() {
 }
 
 #[test]
+fn certificates_are_printed_for_each_side() {
+    const FINGERPRINT_256: &str =
+        "3d92d92b2a371f53a907550f624b1b82d22835195d9a236a1b53f56085ec447a";
+    const FINGERPRINT_1: &str = "32595fcaafe3781a90a8ec83c6832826be18254b";
+    const URIS: &str = "spiffe://td/ns/a/sa/client,urn:two";
+    const DNS: &str = "client.example,localhost";
+    const IPS: &str = "127.0.0.1,::1";
+    // In a line quotation marks are apostrophes.
+    const SUBJECT: &str = "emailAddress=x@y.z,CN=client,OU=\\ b#,O=Test\\, Org,ST=California,C=US";
+    const ISSUER: &str = "CN=root,O=Test\\, \\'Root\\'";
+    let certificate = certificate::tests::certificate();
+    let chain = [certificate.clone(), certificate.clone()];
+    let tls = Tls {
+        peer: &chain,
+        issuer: Some(&certificate),
+        local: Some(&certificate),
+        ..Tls::default()
+    };
+    let fields = Fields {
+        downstream_tls: Some(tls),
+        upstream_tls: Some(tls),
+        ..Fields::default()
+    };
+    let twice = |text: &str| format!("{text},{text}");
+    for (operator, expected) in [
+        ("DOWNSTREAM_PEER_URI_SAN", URIS),
+        ("DOWNSTREAM_PEER_DNS_SAN", DNS),
+        ("DOWNSTREAM_PEER_IP_SAN", IPS),
+        ("DOWNSTREAM_PEER_EMAIL_SAN", "m@x.y"),
+        ("DOWNSTREAM_PEER_OTHERNAME_SAN", "upn@x"),
+        ("DOWNSTREAM_PEER_SUBJECT", SUBJECT),
+        ("DOWNSTREAM_PEER_ISSUER", ISSUER),
+        ("DOWNSTREAM_PEER_SERIAL", "06ab12cd"),
+        ("DOWNSTREAM_PEER_FINGERPRINT_256", FINGERPRINT_256),
+        ("DOWNSTREAM_PEER_FINGERPRINT_1", FINGERPRINT_1),
+        ("DOWNSTREAM_PEER_CHAIN_SERIALS", &twice("06ab12cd")),
+        (
+            "DOWNSTREAM_PEER_CHAIN_FINGERPRINTS_256",
+            &twice(FINGERPRINT_256),
+        ),
+        (
+            "DOWNSTREAM_PEER_CHAIN_FINGERPRINTS_1",
+            &twice(FINGERPRINT_1),
+        ),
+        ("DOWNSTREAM_PEER_ISSUER_FINGERPRINT_256", FINGERPRINT_256),
+        ("DOWNSTREAM_PEER_ISSUER_SERIAL", "06ab12cd"),
+        ("DOWNSTREAM_PEER_CERT", certificate::tests::PEM),
+        ("DOWNSTREAM_PEER_CERT_V_START", "2026-11-21T22:32:50.000Z"),
+        ("DOWNSTREAM_PEER_CERT_V_START(%s)", "1795300370"),
+        ("DOWNSTREAM_PEER_CERT_V_END", "2027-03-01T22:32:50.000Z"),
+        ("DOWNSTREAM_LOCAL_URI_SAN", URIS),
+        ("DOWNSTREAM_LOCAL_DNS_SAN", DNS),
+        ("DOWNSTREAM_LOCAL_IP_SAN", IPS),
+        ("DOWNSTREAM_LOCAL_EMAIL_SAN", "m@x.y"),
+        ("DOWNSTREAM_LOCAL_OTHERNAME_SAN", "upn@x"),
+        ("DOWNSTREAM_LOCAL_SUBJECT", SUBJECT),
+        ("UPSTREAM_PEER_URI_SAN", URIS),
+        ("UPSTREAM_PEER_DNS_SAN", DNS),
+        ("UPSTREAM_PEER_IP_SAN", IPS),
+        ("UPSTREAM_PEER_SUBJECT", SUBJECT),
+        ("UPSTREAM_PEER_ISSUER", ISSUER),
+        ("UPSTREAM_PEER_CERT", certificate::tests::PEM),
+        ("UPSTREAM_PEER_CERT_V_START", "2026-11-21T22:32:50.000Z"),
+        ("UPSTREAM_PEER_CERT_V_END(%s)", "1803940370"),
+        ("UPSTREAM_LOCAL_URI_SAN", URIS),
+        ("UPSTREAM_LOCAL_DNS_SAN", DNS),
+        ("UPSTREAM_LOCAL_IP_SAN", IPS),
+    ] {
+        let findings = Findings::default();
+        let format = format!("%{operator}%");
+        let format = Format::text(&findings.at("format"), &format, &surroundings()).unwrap();
+        assert_eq!(line(&format, &fields), expected, "{operator}");
+    }
+}
+
+#[test]
 fn what_only_http_has_is_absent() {
     for operator in [
         "PROTOCOL",
@@ -571,7 +647,11 @@ fn what_only_http_has_is_absent() {
         "RESPONSE_TRAILERS_BYTES",
         "BYTES_RETRANSMITTED",
         "PACKETS_RETRANSMITTED",
+        "UPSTREAM_HEADER_BYTES_RECEIVED",
         "UPSTREAM_HEADER_BYTES_SENT",
+        "UPSTREAM_DECOMPRESSED_HEADER_BYTES_SENT",
+        "DOWNSTREAM_HEADER_BYTES_SENT",
+        "DOWNSTREAM_DECOMPRESSED_HEADER_BYTES_RECEIVED",
         "UPSTREAM_DECOMPRESSED_HEADER_BYTES_RECEIVED",
         "DOWNSTREAM_HEADER_BYTES_RECEIVED",
         "DOWNSTREAM_DECOMPRESSED_HEADER_BYTES_SENT",
@@ -583,6 +663,8 @@ fn what_only_http_has_is_absent() {
         "LOCAL_REPLY_BODY",
         "CUSTOM_FLAGS",
         "DOWNSTREAM_LOCAL_ADDRESS_ENDPOINT_ID",
+        "DOWNSTREAM_DIRECT_LOCAL_ADDRESS_ENDPOINT_ID",
+        "UPSTREAM_REMOTE_ADDRESS_ENDPOINT_ID",
     ] {
         check_text(&format!("%{operator}%"), "");
         check_json(&format!("%{operator}%"), "\"\"");

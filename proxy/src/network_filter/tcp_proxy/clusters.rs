@@ -1,17 +1,23 @@
 //! Which cluster a connection is sent to.
 
-use fairlead_xds::envoy::extensions::filters::network::tcp_proxy::v3::{
-    TcpProxy as Message,
-    tcp_proxy::{ClusterSpecifier, WeightedCluster, weighted_cluster::ClusterWeight},
+use fairlead_xds::envoy::{
+    config::core::v3::Metadata as MetadataMessage,
+    extensions::filters::network::tcp_proxy::v3::{
+        TcpProxy as Message,
+        tcp_proxy::{ClusterSpecifier, WeightedCluster, weighted_cluster::ClusterWeight},
+    },
 };
 
-use crate::{compile::At, network_filter::metadata_match::MetadataMatch};
+use crate::{cluster::metadata::Metadata, compile::At};
+
+/// The filter whose metadata balancers look at.
+const LOAD_BALANCER: &str = "envoy.lb";
 
 /// What connections may be sent to.
 #[derive(Clone, Debug)]
 pub struct Clusters {
     chosen_by: ChosenBy,
-    metadata_match: MetadataMatch,
+    metadata_match: Metadata,
 }
 
 #[derive(Clone, Debug)]
@@ -30,7 +36,7 @@ struct Weighted {
     name: Box<str>,
     weight: u32,
     /// With the filter's own; none if the cluster adds nothing to it.
-    metadata_match: Option<Box<MetadataMatch>>,
+    metadata_match: Option<Box<Metadata>>,
 }
 
 /// The cluster of a connection.
@@ -40,12 +46,12 @@ pub struct ClusterChoice<'a> {
     /// then there is no such cluster.
     pub name: &'a str,
     /// What its endpoint's metadata must say.
-    pub metadata_match: &'a MetadataMatch,
+    pub metadata_match: &'a Metadata,
 }
 
 impl Clusters {
     pub(super) fn compile(at: &At<'_>, message: &Message) -> Option<Self> {
-        let metadata_match = MetadataMatch::of(message.metadata_match.as_ref());
+        let metadata_match = of_load_balancer(message.metadata_match.as_ref());
         let specifier = message.cluster_specifier.as_ref();
         let chosen_by = match at.required("cluster_specifier", specifier)? {
             ClusterSpecifier::Cluster(name) => ChosenBy::Name(name.as_str().into()),
@@ -89,6 +95,12 @@ impl Clusters {
     }
 }
 
+/// What the metadata says to balancers; nothing if it says nothing to them.
+fn of_load_balancer(metadata: Option<&MetadataMessage>) -> Metadata {
+    let metadata = metadata.and_then(|metadata| metadata.filter_metadata.get(LOAD_BALANCER));
+    metadata.map(Metadata::new).unwrap_or_default()
+}
+
 /// The cluster in whose part of the whole the number is.
 fn by_weight(clusters: &[Weighted], number: u64) -> &Weighted {
     let mut end = 0;
@@ -99,7 +111,7 @@ fn by_weight(clusters: &[Weighted], number: u64) -> &Weighted {
     chosen.expect("the number is less than the sum of the weights")
 }
 
-fn weighted(at: &At<'_>, message: &WeightedCluster, of_filter: &MetadataMatch) -> Option<ChosenBy> {
+fn weighted(at: &At<'_>, message: &WeightedCluster, of_filter: &Metadata) -> Option<ChosenBy> {
     let WeightedCluster { clusters: asked } = message;
     if asked.is_empty() {
         return at.field("clusters").fault("is empty");
@@ -119,7 +131,7 @@ fn weighted(at: &At<'_>, message: &WeightedCluster, of_filter: &MetadataMatch) -
             at.field("weight").fault::<()>("must be at least 1");
             sound = false;
         }
-        let own = MetadataMatch::of(metadata_match.as_ref());
+        let own = of_load_balancer(metadata_match.as_ref());
         sound.then(|| Weighted {
             name: name.as_str().into(),
             weight: *weight,

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use fairlead_xds::{
     envoy::{
-        config::core::v3::{BackoffStrategy, ConfigSource, TlvEntry},
+        config::core::v3::{self, BackoffStrategy, ConfigSource, TlvEntry},
         extensions::filters::network::tcp_proxy::v3::tcp_proxy::{
             ClusterSpecifier, TcpAccessLogOptions, TunnelingConfig, WeightedCluster,
             weighted_cluster::ClusterWeight,
@@ -17,11 +17,8 @@ use fairlead_xds::{
 
 use super::*;
 use crate::{
+    cluster::metadata,
     compile::{Fault, Findings},
-    network_filter::metadata_match::{
-        MetadataMatch,
-        tests::{metadata, text},
-    },
 };
 
 mod faults;
@@ -52,17 +49,22 @@ fn weights(clusters: &[(&str, u32)]) -> Option<ClusterSpecifier> {
     }))
 }
 
-fn log(at: &At<'_>, log: &AccessLog) -> Option<String> {
-    if log.name.is_empty() {
-        return at.fault("has no name");
-    }
-    Some(log.name.clone())
+fn logs(at: &At<'_>, logs: &[AccessLog]) -> Option<Vec<String>> {
+    let names = logs.iter().enumerate().map(|(index, log)| {
+        if log.name.is_empty() {
+            return at.index(index).fault("has no name");
+        }
+        Some(log.name.clone())
+    });
+    // Each is looked at.
+    let names: Vec<_> = names.collect();
+    names.into_iter().collect()
 }
 
 #[track_caller]
-fn compile(message: &Message) -> TcpProxy<String> {
+fn compile(message: &Message) -> TcpProxy<Vec<String>> {
     let findings = Findings::default();
-    let filter = TcpProxy::compile(&findings.at(""), message, log);
+    let filter = TcpProxy::compile(&findings.at(""), message, logs);
     assert_eq!(findings.faults(), []);
     filter.unwrap()
 }
@@ -70,7 +72,7 @@ fn compile(message: &Message) -> TcpProxy<String> {
 #[track_caller]
 fn check_faults(message: &Message, expected: &[&str]) {
     let findings = Findings::default();
-    TcpProxy::compile(&findings.at("x"), message, log);
+    TcpProxy::compile(&findings.at("x"), message, logs);
     let faults: Vec<_> = findings.faults().iter().map(Fault::to_string).collect();
     assert_eq!(faults, expected);
 }
@@ -103,7 +105,7 @@ fn what_is_said_holds() {
     });
     assert_eq!(filter.idle_timeout, None);
     assert_eq!(filter.max_connect_attempts.get(), 3);
-    assert_eq!(*filter.access_log, ["file".to_owned()]);
+    assert_eq!(filter.access_log, ["file"]);
     assert!(filter.check_drain_close);
 }
 
@@ -170,6 +172,25 @@ fn weights_may_be_as_large_as_they_are() {
     assert!(filter.clusters().names().eq(["a", "b", "c"]));
 }
 
+fn balancer_metadata(given: &[(&str, &str)]) -> v3::Metadata {
+    let value = |text: &str| protobuf::Value {
+        kind: Some(protobuf::value::Kind::StringValue(text.to_owned())),
+    };
+    let fields = |fields: &[(&str, &str)]| protobuf::Struct {
+        fields: fields
+            .iter()
+            .map(|(key, text)| ((*key).to_owned(), value(text)))
+            .collect(),
+    };
+    let other = fields(&[("ignored", "x")]);
+    v3::Metadata {
+        filter_metadata: [("envoy.lb", fields(given)), ("envoy.other", other)]
+            .map(|(name, fields)| (name.to_owned(), fields))
+            .into(),
+        ..v3::Metadata::default()
+    }
+}
+
 #[test]
 fn a_cluster_adds_to_what_endpoints_must_say() {
     let weight = |name: &str, metadata_match| ClusterWeight {
@@ -177,20 +198,24 @@ fn a_cluster_adds_to_what_endpoints_must_say() {
         weight: 1,
         metadata_match,
     };
-    let of_filter = metadata(&[("version", text("v1")), ("zone", text("z"))]);
-    let of_cluster = metadata(&[("version", text("v2"))]);
+    let of_filter = balancer_metadata(&[("version", "v1"), ("zone", "z")]);
+    let of_cluster = balancer_metadata(&[("version", "v2")]);
     let filter = compile(&Message {
-        metadata_match: Some(of_filter.clone()),
+        metadata_match: Some(of_filter),
         cluster_specifier: Some(ClusterSpecifier::WeightedClusters(WeightedCluster {
-            clusters: vec![weight("a", None), weight("b", Some(of_cluster.clone()))],
+            clusters: vec![weight("a", None), weight("b", Some(of_cluster))],
         })),
         ..message()
     });
-    let of_filter = MetadataMatch::of(Some(&of_filter));
-    let merged = of_filter.merged(&MetadataMatch::of(Some(&of_cluster)));
-    let choice = |random| filter.cluster(None, random).metadata_match;
-    assert_eq!(*choice(0), of_filter);
-    assert_eq!(*choice(1), merged);
+    let choice = |random| {
+        let asked = filter.cluster(None, random).metadata_match.iter();
+        asked
+            .map(|(key, value)| (key.to_owned(), value.clone()))
+            .collect::<Vec<_>>()
+    };
+    let text = |key: &str, value: &str| (key.to_owned(), metadata::Value::Text(value.into()));
+    assert_eq!(choice(0), [text("version", "v1"), text("zone", "z")]);
+    assert_eq!(choice(1), [text("version", "v2"), text("zone", "z")]);
 }
 
 #[test]

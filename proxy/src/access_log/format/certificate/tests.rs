@@ -17,7 +17,7 @@ const CLIENT: &str = "\
     CzrPQioLIxpPEOqi\
 ";
 
-const PEM: &str = "-----BEGIN%20CERTIFICATE-----%0A\
+pub(in crate::access_log::format) const PEM: &str = "-----BEGIN%20CERTIFICATE-----%0A\
     MIICSDCCAe6gAwIBAgIEBqsSzTAKBggqhkjOPQQDAjAmMRUwEwYDVQQKDAxUZXN0%0A\
     LCAiUm9vdCIxDTALBgNVBAMMBHJvb3QwHhcNMjYxMTIxMjIzMjUwWhcNMjcwMzAx%0A\
     MjIzMjUwWjBrMQswCQYDVQQGEwJVUzETMBEGA1UECAwKQ2FsaWZvcm5pYTESMBAG%0A\
@@ -33,7 +33,7 @@ const PEM: &str = "-----BEGIN%20CERTIFICATE-----%0A\
     CzrPQioLIxpPEOqi%0A\
     -----END%20CERTIFICATE-----%0A";
 
-fn certificate() -> CertificateDer<'static> {
+pub(in crate::access_log::format) fn certificate() -> CertificateDer<'static> {
     let digit = |byte| {
         BASE64
             .iter()

@@ -133,7 +133,7 @@ fn what_enforces_nothing_is_left_undone_and_told() {
         ..message()
     };
     let findings = Findings::default();
-    assert!(TcpProxy::compile(&findings.at("x"), &message, log).is_some());
+    assert!(TcpProxy::compile(&findings.at("x"), &message, logs).is_some());
     assert_eq!(findings.faults(), []);
     let told: Vec<_> = findings
         .unsupported()

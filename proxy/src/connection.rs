@@ -199,11 +199,11 @@ impl Connection {
         let cluster = &self.statistics().cluster;
         let received = Meter {
             connection: &self.received,
-            cluster: &cluster.sent_bytes,
+            totals: &[&cluster.sent_bytes],
         };
         let sent = Meter {
             connection: &self.sent,
-            cluster: &cluster.received_bytes,
+            totals: &[&cluster.received_bytes],
         };
         tcp::pass(downstream, upstream, &self.shared.pipes, received, sent).await
     }

@@ -3,27 +3,8 @@
 //! Each worker has its own set, so that counting never shares a cache line or a lock with another
 //! worker. [`crate::metrics`] adds the sets up when they are asked for.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-
+pub use crate::stats::Counter;
 use crate::{direction::Direction, ending::ResponseFlag};
-
-/// A count with one writer.
-#[derive(Debug, Default)]
-pub struct Counter(AtomicU64);
-
-impl Counter {
-    /// Adds to the count. Only the owning worker may call it: two writers would lose counts.
-    pub fn add(&self, amount: u64) {
-        // A load and a store instead of one locked instruction, since nobody else writes.
-        let value = self.0.load(Ordering::Relaxed).wrapping_add(amount);
-        self.0.store(value, Ordering::Relaxed);
-    }
-
-    /// The count now.
-    pub fn value(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
-}
 
 /// All counters of one worker.
 #[derive(Debug, Default)]

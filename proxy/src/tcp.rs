@@ -81,14 +81,16 @@ pub struct Failure {
 pub struct Meter<'a> {
     /// Of the connection.
     pub connection: &'a Counter,
-    /// Of the cluster.
-    pub cluster: &'a Counter,
+    /// Of all its kind: of the cluster, of the filter.
+    pub totals: &'a [&'a Counter],
 }
 
 impl Meter<'_> {
     fn passed(self, bytes: usize) {
         self.connection.add(bytes as u64);
-        self.cluster.add(bytes as u64);
+        for total in self.totals {
+            total.add(bytes as u64);
+        }
     }
 }
 

@@ -35,6 +35,16 @@ pub trait Set: Default + Send + Sync + 'static {
 
     /// The place of the field at this index of [`FIELDS`](Self::FIELDS).
     fn cell(&self, index: usize) -> Cell<'_>;
+
+    /// Counts one more of the counter of that name, if there is one.
+    fn increment(&self, name: &str) {
+        let place = Self::FIELDS.iter().position(|field| field.name == name);
+        match place.map(|place| self.cell(place)) {
+            Some(Cell::Counter(counter)) => counter.increment(),
+            Some(Cell::SharedCounter(counter)) => counter.increment(),
+            _ => {}
+        }
+    }
 }
 
 /// Which worker asks.
@@ -50,6 +60,16 @@ impl Worker {
         let workers = u16::try_from(workers).ok()?;
         let index = u16::try_from(index).ok()?;
         (index < workers).then_some(Self { index, workers })
+    }
+
+    /// Its place, from 0.
+    pub fn index(self) -> usize {
+        self.index.into()
+    }
+
+    /// How many there are.
+    pub fn workers(self) -> usize {
+        self.workers.into()
     }
 }
 

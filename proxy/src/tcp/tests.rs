@@ -33,11 +33,11 @@ async fn check(pipes: Arc<PipePool>) {
             &pipes,
             Meter {
                 connection: received,
-                cluster: all_received,
+                totals: &[all_received],
             },
             Meter {
                 connection: sent,
-                cluster: all_sent,
+                totals: &[all_sent],
             },
         )
         .await;

@@ -1,6 +1,9 @@
 //! TLS, of listeners and of clusters.
 
-use crate::stats::set::statistics;
+use crate::{
+    stats::{Set, set::statistics},
+    tls::Event,
+};
 
 statistics! {
     /// Handshakes, on each worker. What they agreed on is one of what rustls has, by the names that
@@ -18,6 +21,7 @@ statistics! {
         counter ocsp_staple_requests,
         counter ocsp_staple_responses,
         counter session_reused,
+        rare_counter plaintext_refused,
         rare_counter ciphers_ecdhe_ecdsa_aes128_gcm_sha256 = "ciphers.ECDHE-ECDSA-AES128-GCM-SHA256",
         rare_counter ciphers_ecdhe_ecdsa_aes256_gcm_sha384 = "ciphers.ECDHE-ECDSA-AES256-GCM-SHA384",
         rare_counter ciphers_ecdhe_ecdsa_chacha20_poly1305 = "ciphers.ECDHE-ECDSA-CHACHA20-POLY1305",
@@ -48,6 +52,24 @@ statistics! {
 }
 
 impl TlsStatistics {
+    /// Counts what came of a handshake.
+    pub fn count(&self, event: &Event) {
+        match event {
+            Event::Handshake => self.handshake.increment(),
+            Event::SessionReused => self.session_reused.increment(),
+            Event::NoCertificate => self.no_certificate.increment(),
+            Event::FailVerifyError => self.fail_verify_error.increment(),
+            Event::FailVerifyNoCertificate => self.fail_verify_no_cert.increment(),
+            Event::FailVerifySan => self.fail_verify_san.increment(),
+            Event::FailVerifyHash => self.fail_verify_cert_hash.increment(),
+            Event::ConnectionError => self.connection_error.increment(),
+            Event::PlaintextRefused => self.plaintext_refused.increment(),
+            Event::Cipher(name) => self.increment(&format!("ciphers.{name}")),
+            Event::Version(name) => self.increment(&format!("versions.{name}")),
+            Event::Curve(name) => self.increment(&format!("curves.{name}")),
+        }
+    }
+
     /// Counts the protocol of a handshake.
     pub fn version(&self, version: rustls::ProtocolVersion) {
         match version {

@@ -1,9 +1,15 @@
 //! A socket that is reset, not closed, unless its connection came to its end; and the peer's reset.
 
-use std::{io, time::Duration};
+use std::{
+    cell::Cell,
+    io,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use tokio::{
-    io::{AsyncWriteExt, Interest},
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt, Interest, ReadBuf},
     net::TcpStream,
     time::{sleep, timeout},
 };
@@ -36,7 +42,7 @@ pub enum Farewell {
 #[derive(Debug)]
 pub struct Stream {
     tcp: TcpStream,
-    complete: bool,
+    complete: Cell<bool>,
 }
 
 impl Stream {
@@ -44,7 +50,7 @@ impl Stream {
     pub fn new(tcp: TcpStream) -> Self {
         Self {
             tcp,
-            complete: false,
+            complete: Cell::new(false),
         }
     }
 
@@ -59,15 +65,20 @@ impl Stream {
     }
 
     /// Closes in order: the kernel sends what it still has, then FIN.
-    pub fn close(mut self) {
-        self.complete = true;
+    pub fn close(self) {
+        self.complete();
+    }
+
+    /// From now on it is closed in order when it is dropped.
+    pub fn complete(&self) {
+        self.complete.set(true);
     }
 
     /// Ends the side that did not break.
     pub async fn end(mut self, farewell: Farewell) {
         match farewell {
             Farewell::Finish => {
-                self.complete = true;
+                self.complete();
                 // Fails only for a socket that the peer has reset meanwhile.
                 if self.tcp.shutdown().await.is_ok() {
                     // Either it ended, or it had its time.
@@ -77,6 +88,34 @@ impl Stream {
             Farewell::Reset { after } if after.is_zero() => {}
             Farewell::Reset { after } => sleep(after).await,
         }
+    }
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.tcp).poll_read(cx, buffer)
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.tcp).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.tcp).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.tcp).poll_shutdown(cx)
     }
 }
 
@@ -96,7 +135,7 @@ async fn discard(tcp: &TcpStream) {
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        if !self.complete {
+        if !self.complete.get() {
             // Fails only for a socket that the peer has already reset.
             let _ = self.tcp.set_zero_linger();
         }

@@ -8,12 +8,13 @@ use std::{
 
 use nix::sys::socket::{setsockopt, sockopt::IpBindAddressNoPort};
 use rustix::io::Errno;
+use socket2::SockRef;
 use tokio::{
     net::{TcpSocket, TcpStream},
     time::timeout,
 };
 
-use crate::{direction::Direction, socket_options::Keepalive};
+use crate::{cluster::config::ConnectionOptions, direction::Direction};
 
 /// Where a connection goes and from which address.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -23,7 +24,7 @@ pub struct Upstream {
     /// Where it goes.
     pub address: SocketAddr,
     /// The address it must come from; none: as the route says.
-    pub source: Option<IpAddr>,
+    pub source: Option<SocketAddr>,
 }
 
 /// Connects, within the time-out.
@@ -31,35 +32,44 @@ pub struct Upstream {
 /// # Errors
 /// The cause, with the addresses.
 pub async fn connect(upstream: Upstream, within: Duration) -> Result<TcpStream, ConnectError> {
+    connect_with(upstream, &ConnectionOptions::PLAIN, within).await
+}
+
+/// As [`connect`], on a socket with these options; of their sources the upstream tells the one.
+///
+/// # Errors
+/// The cause, with the addresses.
+pub async fn connect_with(
+    upstream: Upstream,
+    options: &ConnectionOptions,
+    within: Duration,
+) -> Result<TcpStream, ConnectError> {
     let failed = |cause| ConnectError { upstream, cause };
     let socket = match upstream.address {
         SocketAddr::V4(_) => TcpSocket::new_v4(),
         SocketAddr::V6(_) => TcpSocket::new_v6(),
     }
     .map_err(|error| failed(Cause::of(error)))?;
+    options
+        .apply(&SockRef::from(&socket))
+        .map_err(|error| failed(Cause::of(error)))?;
     if let Some(source) = upstream.source {
         bind(&socket, source).map_err(|error| failed(Cause::of_bind(error, source)))?;
     }
     match timeout(within, socket.connect(upstream.address)).await {
-        Ok(Ok(stream)) => {
-            prepare(&stream).map_err(|error| failed(Cause::of(error)))?;
-            Ok(stream)
-        }
+        Ok(Ok(stream)) => Ok(stream),
         Ok(Err(error)) => Err(failed(Cause::of(error))),
         Err(_) => Err(failed(Cause::TimedOut { within })),
     }
 }
 
-fn bind(socket: &TcpSocket, source: IpAddr) -> io::Result<()> {
-    // The port is chosen when the destination is known, so that connections to different
-    // destinations may share one: else 28,000 connections would take all there are.
-    setsockopt(socket, IpBindAddressNoPort, &true)?;
-    socket.bind((source, 0).into())
-}
-
-fn prepare(stream: &TcpStream) -> io::Result<()> {
-    stream.set_nodelay(true)?;
-    Keepalive::DEFAULT.apply(stream)
+fn bind(socket: &TcpSocket, source: SocketAddr) -> io::Result<()> {
+    if source.port() == 0 {
+        // The port is chosen when the destination is known, so that connections to different
+        // destinations may share one: else 28,000 connections would take all there are.
+        setsockopt(socket, IpBindAddressNoPort, &true)?;
+    }
+    socket.bind(source)
 }
 
 /// An upstream connection that could not be made.
@@ -101,9 +111,11 @@ impl Cause {
         }
     }
 
-    fn of_bind(error: io::Error, source: IpAddr) -> Self {
+    fn of_bind(error: io::Error, source: SocketAddr) -> Self {
         match Errno::from_io_error(&error) {
-            Some(Errno::ADDRNOTAVAIL) => Self::SourceMissing { source },
+            Some(Errno::ADDRNOTAVAIL) => Self::SourceMissing {
+                source: source.ip(),
+            },
             _ => Self::of(error),
         }
     }
@@ -115,6 +127,11 @@ impl ConnectError {
     /// Whether the upstream did not answer in time.
     pub fn is_time_out(&self) -> bool {
         matches!(self.cause, Cause::TimedOut { .. } | Cause::NoAnswer)
+    }
+
+    /// Whether the source address could not be had.
+    pub fn is_of_bind(&self) -> bool {
+        matches!(self.cause, Cause::SourceMissing { .. })
     }
 
     /// Whether the fault is of this pod.
@@ -321,7 +338,7 @@ mod tests {
 
     #[test]
     fn a_missing_source_address_tells_how_to_add_it() {
-        let source = IpAddr::from(Ipv6Addr::from_bits(6));
+        let source = SocketAddr::from((Ipv6Addr::from_bits(6), 0));
         let cause = Cause::of_bind(Errno::ADDRNOTAVAIL.into(), source);
         let error = error(Direction::Inbound, cause);
         assert_eq!(error.token(), "source_address_missing");

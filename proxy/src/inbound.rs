@@ -19,6 +19,6 @@ pub fn upstream(OriginalDst(address): OriginalDst) -> Upstream {
     Upstream {
         direction: Direction::Inbound,
         address,
-        source: Some(source),
+        source: Some((source, 0).into()),
     }
 }

@@ -3,7 +3,7 @@
 
 mod keepalive;
 
-use std::{io, time::Duration};
+use std::{borrow::Cow, io, time::Duration};
 
 use fairlead_xds::envoy::config::core::v3::{SocketOption as Message, socket_option};
 use nix::sys::socket::{setsockopt, sockopt::Ipv6TClass};
@@ -14,7 +14,7 @@ use crate::compile::At;
 
 /// What is set on a socket before it is used, in the order given.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct SocketOptions(Box<[SocketOption]>);
+pub struct SocketOptions(Cow<'static, [SocketOption]>);
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum SocketOption {
@@ -34,6 +34,9 @@ enum SocketOption {
 }
 
 impl SocketOptions {
+    /// None of them.
+    pub const NONE: Self = Self(Cow::Borrowed(&[]));
+
     /// The options that the list names. One that cannot be set is told and left out: it changes how
     /// the kernel carries the connections, not where they go.
     pub fn compile(at: &At<'_>, name: &str, messages: &[Message]) -> Option<Self> {
@@ -46,7 +49,7 @@ impl SocketOptions {
     /// # Errors
     /// The kernel's; [`io::ErrorKind::PermissionDenied`] where a capability is missing.
     pub fn apply(&self, socket: &Socket) -> io::Result<()> {
-        for option in &self.0 {
+        for option in &*self.0 {
             option.apply(socket)?;
         }
         Ok(())

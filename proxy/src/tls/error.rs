@@ -231,6 +231,11 @@ impl TlsError {
         Some((reason.0, reason.1.to_owned()))
     }
 
+    /// Whether it took too long.
+    pub fn is_time_out(&self) -> bool {
+        matches!(self.cause, TlsCause::TimedOut { .. })
+    }
+
     /// Whether the peer spoke plaintext to a port that takes TLS alone.
     pub fn is_plaintext(&self) -> bool {
         matches!(self.cause, TlsCause::Plaintext { .. })

@@ -10,11 +10,14 @@
 
 pub mod assignment;
 pub mod balancer;
+pub mod circuit_breaker;
 pub mod config;
 pub mod discovery;
-pub mod circuit_breaker;
 pub mod endpoint;
 pub mod endpoint_set;
 pub mod metadata;
 pub mod outlier;
 pub mod policy;
+pub mod running;
+pub mod transport;
+pub mod upkeep;

@@ -1,0 +1,144 @@
+//! A bootstrap file → a snapshot, or every fault at once.
+
+use std::{fmt, fs, io, path::Path};
+
+use fairlead_xds::{
+    bootstrap::{self, overlay},
+    envoy::config::bootstrap::v3::Bootstrap,
+    envoy::extensions::transport_sockets::tls::v3::Secret,
+    read::{self, Format, UnknownFields},
+};
+
+use crate::compile::{Fault, Findings};
+
+/// Where a configuration comes from.
+#[derive(Clone, Debug, Default)]
+pub struct Source {
+    /// The file.
+    pub path: Option<std::path::PathBuf>,
+    /// What is laid over it.
+    pub yaml: Option<String>,
+    /// What a field is that is not known.
+    pub allow_unknown: bool,
+}
+
+/// Why a configuration cannot be run: all of its faults.
+#[derive(Debug)]
+pub enum ConfigurationError {
+    /// It cannot be read.
+    Read {
+        /// The file.
+        path: std::path::PathBuf,
+        /// The kernel's words.
+        source: io::Error,
+    },
+    /// It is not what it must be.
+    Faults(Vec<Fault>),
+}
+
+impl std::error::Error for ConfigurationError {}
+
+impl fmt::Display for ConfigurationError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Read { path, source } => write!(f, "read {}: {source}", path.display()),
+            Self::Faults(faults) => {
+                f.write_str("the configuration is wrong:")?;
+                for fault in faults {
+                    write!(f, "\n  {fault}")?;
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+impl ConfigurationError {
+    /// The faults among the findings.
+    pub fn of(findings: &Findings) -> Self {
+        Self::Faults(findings.faults())
+    }
+}
+
+impl Source {
+    /// The bootstrap, and what is worth a warning.
+    ///
+    /// # Errors
+    /// It cannot be read, or has faults.
+    pub fn read(&self) -> Result<(Bootstrap, Vec<Fault>), ConfigurationError> {
+        let unknown = if self.allow_unknown {
+            UnknownFields::Skip
+        } else {
+            UnknownFields::Refuse
+        };
+        let mut whole = Bootstrap::default();
+        let mut warnings = Vec::new();
+        if let Some(path) = &self.path {
+            let text = fs::read(path).map_err(|source| ConfigurationError::Read {
+                path: path.clone(),
+                source,
+            })?;
+            let read = bootstrap::read(&text, Format::of_path(path), unknown)
+                .map_err(|found| faults(&found))?;
+            warnings.extend(read.warnings.iter().map(fault));
+            whole = read.message;
+        }
+        if let Some(yaml) = &self.yaml {
+            let read = bootstrap::read(yaml.as_bytes(), Format::Yaml, unknown)
+                .map_err(|found| faults(&found))?;
+            warnings.extend(read.warnings.iter().map(fault));
+            whole = overlay(whole, &read.message);
+        }
+        Ok((whole, warnings))
+    }
+}
+
+fn faults(found: &[read::Fault]) -> ConfigurationError {
+    ConfigurationError::Faults(found.iter().map(fault).collect())
+}
+
+fn fault(found: &read::Fault) -> Fault {
+    Fault {
+        path: found.path.clone(),
+        message: found.message.clone(),
+    }
+}
+
+/// Reads a file of SDS: a `DiscoveryResponse` whose resources are secrets.
+///
+/// # Errors
+/// All faults, in one text.
+pub fn read_secrets(path: &Path, text: &[u8]) -> Result<Vec<Secret>, String> {
+    resources::<Secret>(path, text)
+}
+
+/// The resources of one kind in a file that holds a `DiscoveryResponse`.
+///
+/// # Errors
+/// All faults, in one text.
+pub fn resources<M: prost::Message + prost::Name + Default>(
+    path: &Path,
+    text: &[u8],
+) -> Result<Vec<M>, String> {
+    use fairlead_xds::envoy::service::discovery::v3::DiscoveryResponse;
+    let joined = |faults: Vec<read::Fault>| {
+        let faults: Vec<_> = faults.iter().map(ToString::to_string).collect();
+        faults.join("; ")
+    };
+    let format = Format::of_path(path);
+    let read = read::read_message::<DiscoveryResponse>(text, format, UnknownFields::Refuse)
+        .map_err(joined)?;
+    let resources = read.message.resources.iter().enumerate();
+    resources
+        .map(|(index, any)| {
+            if any.type_url != M::type_url() {
+                return Err(format!(
+                    "resources[{index}]: is a {}, not a {}",
+                    any.type_url,
+                    M::type_url()
+                ));
+            }
+            M::decode(&*any.value).map_err(|error| format!("resources[{index}]: {error}"))
+        })
+        .collect()
+}

@@ -4,10 +4,10 @@
 
 mod response_flag;
 
-use std::{fmt, io, net::SocketAddr};
+use std::{fmt, io, net::SocketAddr, time::Duration};
 
 pub use self::response_flag::{ResponseFlag, ResponseFlags};
-use crate::{connect::ConnectError, destination::NotRedirected};
+use crate::{connect::ConnectError, destination::NotRedirected, tls::TlsError};
 
 /// How a connection ended.
 #[derive(Debug)]
@@ -16,8 +16,34 @@ pub enum Ending {
     Completed,
     /// The connection has no destination but the proxy itself.
     NotRedirected(NotRedirected),
+    /// What comes before the choice of a filter chain failed.
+    NotInspected {
+        /// Who had connected.
+        downstream: SocketAddr,
+        /// In words.
+        reason: Box<str>,
+    },
+    /// No filter chain of the listener matches.
+    NoFilterChain {
+        /// The listener.
+        listener: Box<str>,
+        /// Where the connection was going.
+        destination: SocketAddr,
+    },
+    /// The downstream could not be spoken TLS with.
+    DownstreamTls(Box<TlsError>),
+    /// A filter before the last ended the connection.
+    Refused(Refusal),
+    /// There is no cluster of that name.
+    NoCluster(Box<str>),
+    /// The cluster has no endpoint to connect to.
+    NoEndpoint(Box<str>),
+    /// The cluster has as many connections as it may have.
+    Overflow(Box<str>),
     /// The upstream could not be reached.
     ConnectFailed(ConnectError),
+    /// The upstream could not be spoken TLS with.
+    UpstreamTls(Box<TlsError>),
     /// The downstream was reset while the upstream connection was being made.
     GaveUp {
         /// Where the connection was to go.
@@ -37,23 +63,66 @@ pub enum Ending {
         /// What the kernel said.
         source: io::Error,
     },
+    /// Nothing was sent for too long.
+    Idle(Duration),
+    /// It was as old as it may become.
+    Expired(Duration),
+    /// Its listener or filter chain is not configured any more.
+    Drained,
     /// The proxy ended with the connection still open.
     Cut,
 }
 
+/// Why a filter ended a connection.
+#[derive(Debug)]
+pub enum Refusal {
+    /// No policy allows it, or one denies it.
+    Denied {
+        /// Envoy's termination details: they name the policy.
+        details: String,
+        /// In words.
+        words: String,
+    },
+    /// There are as many connections as there may be.
+    OverConnectionLimit,
+    /// They come too fast.
+    RateLimited,
+    /// The chain has no filter that takes a connection.
+    NoFilters,
+}
+
 impl Ending {
-    /// Envoy's flag; none for a connection that ended well.
+    /// Envoy's flag; none for a connection that ended well, and for some that did not.
     pub fn flag(&self) -> Option<ResponseFlag> {
         match self {
-            Self::Completed => None,
-            Self::NotRedirected(_) => Some(ResponseFlag::NoHealthyUpstream),
-            Self::ConnectFailed(_) => Some(ResponseFlag::UpstreamConnectionFailure),
+            Self::Completed
+            | Self::NotInspected { .. }
+            | Self::DownstreamTls(_)
+            | Self::Idle(_)
+            | Self::Drained
+            | Self::Refused(
+                Refusal::Denied { .. } | Refusal::OverConnectionLimit | Refusal::NoFilters,
+            ) => None,
+            Self::NoFilterChain { .. } => Some(ResponseFlag::NoRouteFound),
+            Self::NoCluster(_) => Some(ResponseFlag::NoClusterFound),
+            Self::NotRedirected(_) | Self::NoEndpoint(_) => Some(ResponseFlag::NoHealthyUpstream),
+            Self::Overflow(_) => Some(ResponseFlag::UpstreamOverflow),
+            Self::ConnectFailed(_) | Self::UpstreamTls(_) => {
+                Some(ResponseFlag::UpstreamConnectionFailure)
+            }
+            Self::Refused(Refusal::RateLimited) => Some(ResponseFlag::UpstreamRetryLimitExceeded),
             Self::UpstreamBroke { .. } => Some(ResponseFlag::UpstreamConnectionTermination),
             Self::GaveUp { .. } | Self::DownstreamBroke { .. } => {
                 Some(ResponseFlag::DownstreamConnectionTermination)
             }
+            Self::Expired(_) => Some(ResponseFlag::DurationTimeout),
             Self::Cut => Some(ResponseFlag::LocalReset),
         }
+    }
+
+    /// Whether the connection ended otherwise than its two sides wanted.
+    pub fn is_failure(&self) -> bool {
+        !matches!(self, Self::Completed)
     }
 
     /// One token, for machines; none for a connection that ended well.
@@ -61,18 +130,45 @@ impl Ending {
         match self {
             Self::Completed => None,
             Self::NotRedirected(reason) => Some(reason.token()),
+            Self::NotInspected { .. } => Some("listener_filter_failed"),
+            Self::NoFilterChain { .. } => Some("filter_chain_not_found"),
+            Self::DownstreamTls(error) | Self::UpstreamTls(error) => Some(error.token()),
+            Self::Refused(Refusal::Denied { .. }) => Some("rbac_access_denied"),
+            Self::Refused(Refusal::OverConnectionLimit) => Some("over_connection_limit"),
+            Self::Refused(Refusal::RateLimited) => Some("local_ratelimit_close_over_limit"),
+            Self::Refused(Refusal::NoFilters) => Some("filter_chain_without_filters"),
+            Self::NoCluster(_) => Some("cluster_not_found"),
+            Self::NoEndpoint(_) => Some("no_healthy_upstream"),
+            Self::Overflow(_) => Some("upstream_overflow"),
             Self::ConnectFailed(error) => Some(error.token()),
             Self::GaveUp { .. } => Some("downstream_reset_before_upstream_connected"),
             Self::UpstreamBroke { .. } => Some("upstream_reset"),
             Self::DownstreamBroke { .. } => Some("downstream_reset"),
+            Self::Idle(_) => Some("idle_timeout"),
+            Self::Expired(_) => Some("max_duration_timeout"),
+            Self::Drained => Some("listener_drained"),
             Self::Cut => Some("proxy_ended"),
+        }
+    }
+
+    /// Envoy's `%CONNECTION_TERMINATION_DETAILS%`.
+    pub fn termination_details(&self) -> Option<&str> {
+        match self {
+            Self::Refused(Refusal::Denied { details, .. }) => Some(details),
+            _ => None,
         }
     }
 
     /// Whether the fault is of this pod rather than of a peer, so that its operator should hear of
     /// it even without an access log.
     pub fn is_ours(&self) -> bool {
-        matches!(self, Self::ConnectFailed(error) if error.is_ours())
+        match self {
+            Self::ConnectFailed(error) => error.is_ours(),
+            // Who calls in plaintext cannot tell why; its operator will ask here.
+            Self::DownstreamTls(error) => error.is_plaintext(),
+            Self::NoCluster(_) => true,
+            _ => false,
+        }
     }
 }
 
@@ -82,6 +178,28 @@ impl fmt::Display for Ending {
         match self {
             Self::Completed => f.write_str("completed"),
             Self::NotRedirected(reason) => reason.fmt(f),
+            Self::NotInspected { downstream, reason } => write!(f, "{downstream}: {reason}"),
+            Self::NoFilterChain {
+                listener,
+                destination,
+            } => write!(
+                f,
+                "no filter chain of the listener '{listener}' matches a connection to {destination}"
+            ),
+            Self::DownstreamTls(error) | Self::UpstreamTls(error) => error.fmt(f),
+            Self::Refused(refusal) => refusal.fmt(f),
+            Self::NoCluster(name) => write!(
+                f,
+                "the connection is to go to the cluster '{name}', which is not configured"
+            ),
+            Self::NoEndpoint(name) => {
+                write!(f, "the cluster '{name}' has no endpoint to connect to")
+            }
+            Self::Overflow(name) => write!(
+                f,
+                "the cluster '{name}' has as many connections as its circuit breaker allows \
+                 (max_connections)"
+            ),
             Self::ConnectFailed(error) => error.fmt(f),
             Self::GaveUp { upstream } => write!(
                 f,
@@ -96,7 +214,33 @@ impl fmt::Display for Ending {
                     "the downstream {downstream} broke the connection: {source}"
                 )
             }
+            Self::Idle(after) => write!(
+                f,
+                "nothing was sent either way for {}",
+                humantime::format_duration(*after)
+            ),
+            Self::Expired(after) => write!(
+                f,
+                "the connection was as old as it may become, {}",
+                humantime::format_duration(*after)
+            ),
+            Self::Drained => {
+                f.write_str("what took the connection is not configured any more, and was drained")
+            }
             Self::Cut => f.write_str("the proxy ended while the connection was open"),
+        }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Denied { words, .. } => f.write_str(words),
+            Self::OverConnectionLimit => {
+                f.write_str("there are as many connections as the connection limit allows")
+            }
+            Self::RateLimited => f.write_str("connections come faster than the rate limit allows"),
+            Self::NoFilters => f.write_str("the filter chain has no filter that takes connections"),
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Binds the captured ports, and accepts.
 
+pub mod active;
+pub mod config;
 pub mod sockets;
 
 use std::{

@@ -84,6 +84,12 @@ impl ListenerFilters {
         self.filters.iter().any(ListenerFilter::is_original_dst)
     }
 
+    /// Whether a header of the PROXY protocol is looked for.
+    pub fn proxy_protocol(&self) -> bool {
+        let mut filters = self.filters.iter();
+        filters.any(|filter| matches!(filter.kind, Kind::ProxyProtocol(_)))
+    }
+
     /// Part of the names of the statistics of the PROXY protocol filter.
     pub fn proxy_protocol_stat_prefix(&self) -> Option<&str> {
         self.filters.iter().find_map(|filter| match &filter.kind {

@@ -1,0 +1,186 @@
+//! A listener at work.
+
+use std::{
+    io,
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use arc_swap::ArcSwap;
+use tokio::{sync::watch, task::AbortHandle, time::sleep};
+use tracing::warn;
+
+use super::config::Listener;
+use crate::{
+    downstream,
+    pace::Pace,
+    plane::Worker,
+    stats::{
+        PerWorker, Scope, Store,
+        sets::{
+            filter::{ProxyProtocolStatistics, ProxyProtocolVersionStatistics},
+            listener::{ListenerStatistics, ListenerWorkerStatistics},
+        },
+    },
+};
+
+/// After a failed accept. The usual cause is that descriptors are exhausted, and those come back
+/// when connections end.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// A listener that takes connections. What it is told may change while its sockets stay.
+#[derive(Debug)]
+pub struct Active {
+    /// Where it listens, with the ports that it got.
+    pub addresses: Box<[SocketAddr]>,
+    /// What it counts.
+    pub statistics: Arc<Scope<PerWorker<ListenerStatistics>>>,
+    /// What each of the workers counts.
+    pub worker_statistics: Box<[Arc<Scope<PerWorker<ListenerWorkerStatistics>>>]>,
+    /// What its filter of the PROXY protocol counts; none without.
+    pub proxy_protocol: Option<ProxyProtocolScopes>,
+    current: ArcSwap<Listener>,
+    limit: Option<u64>,
+    connections: AtomicU64,
+    accepting: Mutex<Vec<AbortHandle>>,
+}
+
+/// What a filter of the PROXY protocol counts.
+#[derive(Debug)]
+pub struct ProxyProtocolScopes {
+    /// Of connections without a header.
+    pub all: Arc<Scope<PerWorker<ProxyProtocolStatistics>>>,
+    /// Of headers of version 1 and 2.
+    pub versions: [Arc<Scope<PerWorker<ProxyProtocolVersionStatistics>>>; 2],
+}
+
+/// A connection of a listener, counted until it is dropped.
+#[derive(Debug)]
+pub struct Counted(Arc<Active>);
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.connections.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Active {
+    /// A listener with these addresses. It may have as many connections as the limit says.
+    pub fn new(
+        listener: Arc<Listener>,
+        addresses: Box<[SocketAddr]>,
+        limit: Option<u64>,
+        store: &Store,
+        workers: usize,
+    ) -> Self {
+        let name = &listener.stat_name;
+        let worker = |number| store.listener_worker(name, number);
+        Self {
+            addresses,
+            statistics: store.listener(name),
+            worker_statistics: (0..workers).map(worker).collect(),
+            proxy_protocol: listener.filters.proxy_protocol().then(|| {
+                let prefix = listener.filters.proxy_protocol_stat_prefix();
+                let prefix = prefix.unwrap_or_default();
+                ProxyProtocolScopes {
+                    all: store.proxy_protocol(prefix),
+                    versions: [1, 2].map(|version| store.proxy_protocol_version(prefix, version)),
+                }
+            }),
+            current: ArcSwap::new(listener),
+            limit,
+            connections: AtomicU64::new(0),
+            accepting: Mutex::default(),
+        }
+    }
+
+    /// What it is told now.
+    pub fn current(&self) -> Arc<Listener> {
+        self.current.load_full()
+    }
+
+    /// Tells it something else. Connections keep the filter chain that took them.
+    pub fn update(&self, listener: Arc<Listener>) -> Arc<Listener> {
+        self.current.swap(listener)
+    }
+
+    /// Whether it has sockets.
+    pub fn is_bound(&self) -> bool {
+        self.current.load().binds
+    }
+
+    /// One connection more, unless there are as many as there may be.
+    pub fn enter(self: &Arc<Self>) -> Option<Counted> {
+        let before = self.connections.fetch_add(1, Ordering::Relaxed);
+        let counted = Counted(self.clone());
+        self.limit
+            .is_none_or(|limit| before < limit)
+            .then_some(counted)
+    }
+
+    /// Remembers who accepts for it.
+    pub fn accepts(&self, task: AbortHandle) {
+        self.tasks().push(task);
+    }
+
+    /// Accepts no more; its connections go on.
+    pub fn stop(&self) {
+        for task in self.tasks().drain(..) {
+            task.abort();
+        }
+    }
+
+    fn tasks(&self) -> std::sync::MutexGuard<'_, Vec<AbortHandle>> {
+        self.accepting
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Accepts for as long as it is polled; one task a connection.
+pub async fn accept(socket: tokio::net::TcpListener, active: Arc<Active>, worker: Arc<Worker>) {
+    let pace = Pace::default();
+    loop {
+        match socket.accept().await {
+            Ok((tcp, peer)) => {
+                tokio::spawn(downstream::serve(worker.clone(), active.clone(), tcp, peer));
+            }
+            // The peer was faster.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+            Err(error) => {
+                if pace.is_due() {
+                    let listener = &*active.current().name;
+                    warn!(listener, %error, "accept failed: trying again every {ACCEPT_PAUSE:?}");
+                }
+                sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+/// Tells connections that they are to end.
+#[derive(Debug)]
+pub struct Closing(watch::Sender<bool>);
+
+impl Default for Closing {
+    fn default() -> Self {
+        Self(watch::Sender::new(false))
+    }
+}
+
+impl Closing {
+    /// Ends them.
+    pub fn close(&self) {
+        self.0.send_replace(true);
+    }
+
+    /// Returns when they are to end.
+    pub async fn closed(&self) {
+        // The sender is at hand, so it is not gone.
+        let _ = self.0.subscribe().wait_for(|closing| *closing).await;
+    }
+}

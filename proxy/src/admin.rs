@@ -3,6 +3,7 @@
 mod clusters;
 mod listeners;
 mod logging;
+pub mod served;
 mod server_info;
 pub mod stats;
 

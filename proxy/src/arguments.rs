@@ -1,18 +1,70 @@
 //! The command line.
 
-use std::time::Duration;
+use std::{num::NonZeroU16, path::PathBuf, time::Duration};
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use fairlead_api::{ports, values::LogLevel};
 
 /// Carries a pod's traffic: what the redirect captures arrives here and goes on to where it was
 /// going, counted and logged.
 #[derive(Clone, Debug, Parser)]
-#[command(name = "fairlead-proxy", version, arg_required_else_help = true)]
+#[command(
+    name = "fairlead-proxy",
+    version,
+    arg_required_else_help = true,
+    args_conflicts_with_subcommands = true
+)]
 pub struct Arguments {
-    /// What to do.
+    /// What to do, other than to run a bootstrap.
     #[command(subcommand)]
-    pub command: Command,
+    pub command: Option<Command>,
+    /// How to run a bootstrap.
+    #[command(flatten)]
+    pub bootstrap: BootstrapArguments,
+}
+
+/// Arguments to run an Envoy bootstrap, by Envoy's names.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "To run an Envoy bootstrap")]
+pub struct BootstrapArguments {
+    /// The bootstrap, YAML or JSON; read again when it changes, or at SIGHUP
+    #[arg(short = 'c', long = "config-path", value_name = "FILE")]
+    pub config_path: Option<PathBuf>,
+    /// A bootstrap that is laid over the file, or stands alone
+    #[arg(long = "config-yaml", value_name = "YAML")]
+    pub config_yaml: Option<String>,
+    /// Whether to run the bootstrap, or only to say what is wrong with it
+    #[arg(long, value_enum, default_value_t)]
+    pub mode: Mode,
+    /// Worker threads; as many as the machine has processors, if it is not given
+    #[arg(long, value_name = "NUMBER")]
+    pub concurrency: Option<NonZeroU16>,
+    /// The level of the process' own log
+    #[arg(short = 'l', long = "log-level", value_name = "LEVEL", default_value_t)]
+    pub log_level: LogLevel,
+    /// Seconds that connections of what is not configured any more may go on
+    #[arg(long = "drain-time-s", value_name = "SECONDS", default_value_t = 600)]
+    pub drain_time_seconds: u64,
+    /// Milliseconds between two writes of buffered access logs
+    #[arg(
+        long = "file-flush-interval-msec",
+        value_name = "MILLISECONDS",
+        default_value_t = 1000
+    )]
+    pub file_flush_interval_milliseconds: u64,
+    /// Take a bootstrap with fields that are not known, and leave them out
+    #[arg(long = "allow-unknown-static-fields")]
+    pub allow_unknown_static_fields: bool,
+}
+
+/// What becomes of a bootstrap.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, ValueEnum)]
+pub enum Mode {
+    /// It is run.
+    #[default]
+    Serve,
+    /// It is checked, and all of its faults are told.
+    Validate,
 }
 
 /// What to do.

@@ -5,6 +5,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use fairlead_api::values::LogLevel;
+use fairlead_runtime::log;
 
 use super::{Admin, Parameters};
 
@@ -14,7 +15,12 @@ const USAGE: &str = "usage: /logging?level=<level> (change the level)\n\
 
 /// Shows the level, or puts another in force first. There is one logger for all parts.
 pub(super) fn answer(admin: &Admin, parameters: &Parameters) -> Response {
-    let Some(log) = &admin.log else {
+    of(admin.log.as_ref(), parameters)
+}
+
+/// The same, of the log itself.
+pub(super) fn of(log: Option<&log::Control>, parameters: &Parameters) -> Response {
+    let Some(log) = log else {
         return (StatusCode::NOT_FOUND, "this process has no log\n").into_response();
     };
     let fault = |words: String| (StatusCode::BAD_REQUEST, words + USAGE).into_response();

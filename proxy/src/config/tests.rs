@@ -11,7 +11,7 @@ fn read(
     files: &PodFiles,
 ) -> Result<Config, ConfigError> {
     let line = ["fairlead-proxy", "sidecar"].iter().chain(arguments);
-    let Command::Sidecar(arguments) = Arguments::parse_from(line).command else {
+    let Some(Command::Sidecar(arguments)) = Arguments::parse_from(line).command else {
         unreachable!("the command line says sidecar");
     };
     let lookup = |name: &str| {

@@ -6,6 +6,7 @@
 )]
 
 mod application;
+mod bootstrap;
 mod data_path;
 mod metrics;
 mod probes;

@@ -12,6 +12,18 @@
 //! 4. [`tcp`] passes the bytes both ways, by splice where there are many, until each side is done.
 //! 5. The [`ending`] is the one source of log, [`access_log`] and [`statistics`].
 //!
+//! With a bootstrap (`-c FILE`) the same bytes go another way, which the sidecar will take, too:
+//!
+//! 1. [`configuration`] reads the file, and [`snapshot`] compiles it, each part by the module that
+//!    carries it out; [`compile`] keeps every fault. [`server`] puts it in force, and the next one.
+//! 2. A worker of the [`plane`] accepts for a [`listener`]. [`downstream`] hands the connection to the
+//!    listener of its original destination, has the [`inspector`] look at its first bytes, and finds
+//!    its [`filter_chain`].
+//! 3. [`tls`] decrypts it; [`network_filter`]s decide, of them [`authorization`] by policies.
+//! 4. [`upstream`] asks the [`cluster`] for an endpoint and connects; [`dns`] and [`health_check`] keep
+//!    the endpoints up to date.
+//! 5. The end is counted in [`stats`] and written to the [`access_log`].
+//!
 //! Around it: [`sidecar`] starts, drains and ends the process; [`admin`] and [`health`] answer
 //! operators, the kubelet and Prometheus from [`metrics`]; [`client`] asks them. On behalf of the
 //! kubelet and of Prometheus the status port also asks the [`application`].

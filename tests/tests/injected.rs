@@ -132,7 +132,7 @@ fn check_redirect(init: &Value, proxy: &Value, mode: InterceptionMode) {
 
 /// How connections come to the proxy, as it understands its environment.
 fn check_proxy(proxy: &Value, is_configured: bool) -> InterceptionMode {
-    let Command::Sidecar(arguments) = Arguments::try_parse_from(line(proxy)).unwrap().command
+    let Some(Command::Sidecar(arguments)) = Arguments::try_parse_from(line(proxy)).unwrap().command
     else {
         panic!("the proxy runs something else: {proxy:#}");
     };

@@ -199,10 +199,8 @@ impl Record {
                     }
                 }
                 NetworkFilter::Rbac(rbac) => {
-                    // As in Envoy, who sends nothing is not decided upon before.
-                    if let Transport::Raw(stream) = &transport {
-                        let _ = stream.tcp().ready(Interest::READABLE).await;
-                    }
+                    // At once, where Envoy waits for the first bytes with the upstream connected
+                    // already: what is refused so reaches nobody, and gets nothing from anybody.
                     let peer = self.identity();
                     let facts = PolicyFacts {
                         remote: self.remote,

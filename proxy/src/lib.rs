@@ -40,6 +40,7 @@ pub mod config;
 pub mod configuration;
 pub mod connect;
 pub mod connection;
+pub mod descriptors;
 pub mod destination;
 pub mod direction;
 pub mod dns;

@@ -27,6 +27,7 @@ use crate::{
     admin::served::{Served, router},
     compile::{Findings, values::socket_address},
     configuration::{ConfigurationError, Source, read_secrets},
+    descriptors,
     lifecycle::{Lifecycle, State, Stop},
     listener::config::Surroundings,
     network_filter::local_ratelimit::SharedTokenBuckets,
@@ -209,6 +210,7 @@ impl Server {
         redirect: Arc<dyn Redirect>,
     ) -> Result<Self, StartError> {
         let failed = |what| move |source| StartError::Resource { what, source };
+        descriptors::raise_limit();
         let termination = Termination::listen().map_err(failed("signal handling"))?;
         let seen = stamp(&options.source);
         let (bootstrap, warnings) = options.source.read()?;
@@ -340,6 +342,7 @@ impl Server {
             warn!("{warning}");
         }
         let running = &mut self.running;
+        running.warn_of_what_needs_a_restart(&bootstrap);
         let before = running.listeners();
         let snapshot = self.compiler.compile(&bootstrap, &before)?;
         running.apply_clusters(&snapshot);

@@ -14,7 +14,6 @@ use fairlead_runtime::{
     server::{self, BindError},
     signal::Termination,
 };
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::{
     net::TcpListener,
     select,
@@ -30,6 +29,7 @@ use crate::{
     arguments::Ports,
     config::Config,
     connection::Settings,
+    descriptors,
     destination::CapturePorts,
     direction::Direction,
     health,
@@ -93,7 +93,7 @@ impl Sidecar {
         lines: impl Write + Send + 'static,
     ) -> Result<Self, StartError> {
         let failed = |what| move |source| StartError::Resource { what, source };
-        raise_descriptor_limit();
+        descriptors::raise_limit();
         let termination = Termination::listen().map_err(failed("signal handling"))?;
         let sockets = Sockets::bind(
             config.ports,
@@ -248,18 +248,5 @@ async fn at_once(requests: &mut mpsc::Receiver<Stop>) {
 fn serve(listeners: Vec<TcpListener>, router: &Router, ending: &drain::Watch) {
     for listener in listeners {
         tokio::spawn(server::serve(listener, router.clone(), ending.clone()));
-    }
-}
-
-/// Each connection takes two descriptors, and container runtimes often start with a soft limit of
-/// 1024 below a hard one of a million.
-fn raise_descriptor_limit() {
-    let limit = getrlimit(Resource::Nofile);
-    let raised = Rlimit {
-        current: limit.maximum,
-        maximum: limit.maximum,
-    };
-    if let Err(error) = setrlimit(Resource::Nofile, raised) {
-        warn!(%error, limit = ?limit.current, "the limit of file descriptors stays as it is");
     }
 }

@@ -212,11 +212,12 @@ impl Attempts {
         };
         self.tried.push(endpoint.address);
         counted.upstream_cx_total.increment();
-        counted.upstream_cx_active.increment();
         counted.upstream_rq_total.increment();
+        let connecting = Connecting::new(counted);
         let begun = Instant::now();
         match self.reach(cluster, endpoint, wanted).await {
             Ok((transport, tls)) => {
+                connecting.done();
                 counted
                     .upstream_cx_connect_ms
                     .record_milliseconds(begun.elapsed());
@@ -312,10 +313,32 @@ async fn speak(
     }
 }
 
+/// A connection that is being made; it is gone if this is dropped before it is there.
+struct Connecting<'a>(Option<&'a ConnectionStatistics>);
+
+impl<'a> Connecting<'a> {
+    fn new(counted: &'a ConnectionStatistics) -> Self {
+        counted.upstream_cx_active.increment();
+        Self(Some(counted))
+    }
+
+    /// It is there, and its owner counts its end.
+    fn done(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Connecting<'_> {
+    fn drop(&mut self) {
+        if let Some(counted) = self.0 {
+            counted.upstream_cx_active.decrement();
+            counted.upstream_cx_destroy.increment();
+        }
+    }
+}
+
 fn count_failure(counted: &ConnectionStatistics, failed: &Ending) {
     counted.upstream_cx_connect_fail.increment();
-    counted.upstream_cx_destroy.increment();
-    counted.upstream_cx_active.decrement();
     match failed {
         Ending::ConnectFailed(error) if error.is_time_out() => {
             counted.upstream_cx_connect_timeout.increment();

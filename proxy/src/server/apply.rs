@@ -13,6 +13,8 @@ use fairlead_xds::{
     google::protobuf::value::Kind,
 };
 
+use tracing::warn;
+
 use crate::{
     admin::served::Served,
     cluster::{
@@ -107,6 +109,36 @@ impl Running {
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner);
             *shown = Arc::new(bootstrap);
+        }
+    }
+
+    /// Some of a bootstrap is read at the start alone.
+    pub(super) fn warn_of_what_needs_a_restart(&self, next: &Bootstrap) {
+        let Some(served) = &self.served else {
+            return;
+        };
+        let now = served
+            .bootstrap
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let secrets = |bootstrap: &Bootstrap| {
+            let resources = bootstrap.static_resources.as_ref();
+            resources
+                .map(|resources| resources.secrets.clone())
+                .unwrap_or_default()
+        };
+        for (field, changed) in [
+            ("admin", now.admin != next.admin),
+            ("stats_config", now.stats_config != next.stats_config),
+            (
+                "layered_runtime",
+                now.layered_runtime != next.layered_runtime,
+            ),
+            ("static_resources.secrets", secrets(&now) != secrets(next)),
+        ] {
+            if changed {
+                warn!("{field} has changed, which needs a restart: the one in use stays");
+            }
         }
     }
 

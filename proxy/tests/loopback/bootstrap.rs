@@ -5,7 +5,10 @@ use std::{
     io::{Read, Write},
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU8, Ordering},
+    },
     thread::{self, JoinHandle},
     time::Duration,
 };
@@ -123,10 +126,13 @@ fn install_provider() {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
 }
 
-/// A port that is free now.
+/// An address that nobody else has: each has a loopback address of its own, which also the number of
+/// this process is part of.
 fn free() -> SocketAddr {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    listener.local_addr().unwrap()
+    static LAST: AtomicU8 = AtomicU8::new(0);
+    let last = LAST.fetch_add(1, Ordering::Relaxed).checked_add(1).unwrap();
+    let [_, _, high, low] = std::process::id().to_be_bytes();
+    SocketAddr::from(([127, high | 0x40, low, last], 18_080))
 }
 
 /// An upstream that greets everybody with its name, and then echoes.
@@ -396,4 +402,38 @@ fn attempts_go_on_to_the_next_endpoint() {
         .lines()
         .find(|line| line.starts_with("cluster.both.upstream_cx_connect_fail"));
     assert!(failed.is_some_and(|line| !line.ends_with(": 0")), "{page}");
+}
+
+#[test]
+fn policies_decide_before_anything_is_said() {
+    let scratch = Scratch::new("policies");
+    let (admin, open, closed) = (free(), free(), free());
+    let upstream = greeter("hello");
+    let guarded = |name: &str, address: SocketAddr, from: &str| {
+        let rbac = format!(
+            r#"filters:
+      - name: rbac
+        typed_config:
+          "@type": type.googleapis.com/envoy.extensions.filters.network.rbac.v3.RBAC
+          stat_prefix: {name}.
+          rules: {{policies: {{near: {{permissions: [{{any: true}}], principals: [{{direct_remote_ip: {{address_prefix: {from}, prefix_len: 8}}}}]}}}}}}"#
+        );
+        listener(name, address, "a", "").replacen("filters:", &rbac, 1)
+    };
+    let listeners = [
+        guarded("open", open, "127.0.0.0"),
+        guarded("closed", closed, "10.0.0.0"),
+    ];
+    let text = bootstrap(admin, &listeners, &[cluster("a", upstream, "")]);
+    let process = Process::start(&scratch.write("bootstrap.yaml", &text), admin);
+    // The server speaks first: nobody waits for the client.
+    greeting(open, "hello");
+    let mut found = Vec::new();
+    // Refused without a word, by an end or by a reset.
+    let _ = connect(closed).read_to_end(&mut found);
+    assert_eq!(found, b"");
+    process.counted("open.rbac.allowed", "1");
+    process.counted("closed.rbac.denied", "1");
+    process.counted("cluster.a.upstream_cx_total", "1");
+    process.counted("cluster.a.upstream_cx_active", "0");
 }

@@ -218,6 +218,10 @@ impl Attempts {
         match self.reach(cluster, endpoint, wanted).await {
             Ok((transport, tls)) => {
                 connecting.done();
+                if let (Some(handshaked), Some(counted)) = (&tls, &cluster.tls_statistics) {
+                    let counted = counted.of(worker.number);
+                    handshaked.events().for_each(|event| counted.count(&event));
+                }
                 counted
                     .upstream_cx_connect_ms
                     .record_milliseconds(begun.elapsed());
@@ -232,6 +236,12 @@ impl Attempts {
             }
             Err(failed) => {
                 count_failure(counted, &failed);
+                if let (Ending::UpstreamTls(error), Some(counted)) =
+                    (&failed, &cluster.tls_statistics)
+                {
+                    let counted = counted.of(worker.number);
+                    error.events().for_each(|event| counted.count(&event));
+                }
                 let timed_out =
                     matches!(&failed, Ending::ConnectFailed(error) if error.is_time_out());
                 cluster.outcome(

@@ -15,8 +15,12 @@ use super::{
     endpoint::Endpoint,
     endpoint_set::EndpointSet,
     outlier::{Kind, Outcome},
+    transport::TransportSocket,
 };
-use crate::stats::{Scope, Store, Worker, sets::cluster::ClusterStatistics};
+use crate::stats::{
+    PerWorker, Scope, Store, Worker,
+    sets::{Side, cluster::ClusterStatistics, tls::TlsStatistics},
+};
 
 /// An endpoint that failed too often in a row.
 #[derive(Debug)]
@@ -34,6 +38,8 @@ pub struct Cluster {
     pub config: Arc<ClusterConfig>,
     /// What it counts.
     pub statistics: Arc<Scope<ClusterStatistics>>,
+    /// What its TLS counts; none where nothing is encrypted.
+    pub tls_statistics: Option<Arc<Scope<PerWorker<TlsStatistics>>>>,
     /// What bounds it.
     pub breakers: Arc<CircuitBreakers>,
     endpoints: ArcSwap<EndpointSet>,
@@ -50,8 +56,11 @@ impl Cluster {
         store: &Store,
     ) -> Self {
         let statistics = store.scope(&format!("cluster.{}.", config.stat_name));
+        let encrypted = config.transport.all().any(TransportSocket::is_encrypted);
+        let tls_statistics = encrypted.then(|| store.tls(Side::Cluster, &config.stat_name));
         let cluster = Self {
             statistics,
+            tls_statistics,
             breakers: Arc::new(CircuitBreakers::new(config.circuit_breakers.clone())),
             config,
             failing,

@@ -101,6 +101,15 @@ impl TransportSockets {
 }
 
 impl TransportSocket {
+    /// Whether it is TLS, perhaps behind a header.
+    pub fn is_encrypted(&self) -> bool {
+        match self {
+            Self::RawBuffer => false,
+            Self::Tls(_) => true,
+            Self::ProxyProtocol(both) => both.1.is_encrypted(),
+        }
+    }
+
     /// The socket that the message names; none names raw bytes.
     pub fn compile(at: &At<'_>, message: Option<&Message>, contexts: &Contexts) -> Option<Self> {
         let Some(Message { name, config_type }) = message else {

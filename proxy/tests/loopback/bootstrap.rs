@@ -367,6 +367,7 @@ fn two_proxies_speak_mutual_tls_and_tell_of_plaintext() {
     drop(stream);
     let inside = inside.to_string().replace(':', "_");
     process.counted(&format!("listener.{inside}.ssl.handshake"), "1");
+    process.counted("cluster.secure.ssl.handshake", "1");
     // The caller of plaintext gets nothing, and the server counts it.
     let mut stream = connect(astray);
     stream.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();

@@ -44,19 +44,19 @@ impl Admin {
 type Parameters = BTreeMap<String, String>;
 
 /// One path.
-struct Handler {
+struct Handler<T> {
     path: &'static str,
     help: &'static str,
     mutates: bool,
-    answer: fn(&Admin, &Parameters) -> Response,
+    answer: fn(&T, &Parameters) -> Response,
 }
 
-const HANDLERS: [Handler; 10] = [
+const HANDLERS: [Handler<Admin>; 10] = [
     Handler {
         path: "/",
         help: "Admin home page",
         mutates: false,
-        answer: |_, _| help().into_response(),
+        answer: |_, _| help(&HANDLERS).into_response(),
     },
     Handler {
         path: "/clusters",
@@ -68,7 +68,7 @@ const HANDLERS: [Handler; 10] = [
         path: "/help",
         help: "print out list of admin commands",
         mutates: false,
-        answer: |_, _| help().into_response(),
+        answer: |_, _| help(&HANDLERS).into_response(),
     },
     Handler {
         path: "/listeners",
@@ -95,7 +95,7 @@ const HANDLERS: [Handler; 10] = [
         path: "/ready",
         help: "print server state, return 200 if LIVE, otherwise return 503",
         mutates: false,
-        answer: |admin, _| ready(admin),
+        answer: |admin, _| ready(admin.lifecycle()),
     },
     Handler {
         path: "/server_info",
@@ -127,25 +127,36 @@ async fn answer(
     Query(parameters): Query<Parameters>,
     request: Request,
 ) -> Response {
+    dispatch(&HANDLERS, &admin, &parameters, &request)
+}
+
+/// Has the handler of the path answer.
+fn dispatch<T>(
+    handlers: &[Handler<T>],
+    shown: &T,
+    parameters: &Parameters,
+    request: &Request,
+) -> Response {
     let path = request.uri().path();
-    let Some(handler) = HANDLERS.iter().find(|handler| handler.path == path) else {
-        return (StatusCode::NOT_FOUND, format!("invalid path. {}", help())).into_response();
+    let Some(handler) = handlers.iter().find(|handler| handler.path == path) else {
+        let words = format!("invalid path. {}", help(handlers));
+        return (StatusCode::NOT_FOUND, words).into_response();
     };
     if handler.mutates && request.method() != Method::POST {
         let words = format!("Method {} not allowed, POST required.\n", request.method());
         return (StatusCode::METHOD_NOT_ALLOWED, words).into_response();
     }
-    (handler.answer)(&admin, &parameters)
+    (handler.answer)(shown, parameters)
 }
 
-fn help() -> String {
+fn help<T>(handlers: &[Handler<T>]) -> String {
     let mut text = "admin commands are:\n".to_owned();
     for Handler {
         path,
         help,
         mutates,
         ..
-    } in &HANDLERS
+    } in handlers
     {
         let post = if *mutates { " (POST)" } else { "" };
         // Writing to a string does not fail.
@@ -154,8 +165,7 @@ fn help() -> String {
     text
 }
 
-fn ready(admin: &Admin) -> Response {
-    let lifecycle = admin.lifecycle();
+fn ready(lifecycle: &Lifecycle) -> Response {
     let status = if lifecycle.readiness().is_ready() {
         StatusCode::OK
     } else {

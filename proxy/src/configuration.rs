@@ -1,6 +1,10 @@
 //! A bootstrap file → a snapshot, or every fault at once.
 
-use std::{fmt, fs, io, path::Path};
+use std::{
+    fmt, fs, io,
+    path::{Path, PathBuf},
+    time::SystemTime,
+};
 
 use fairlead_xds::{
     bootstrap::{self, overlay},
@@ -15,7 +19,7 @@ use crate::compile::{Fault, Findings};
 #[derive(Clone, Debug, Default)]
 pub struct Source {
     /// The file.
-    pub path: Option<std::path::PathBuf>,
+    pub path: Option<PathBuf>,
     /// What is laid over it.
     pub yaml: Option<String>,
     /// What a field is that is not known.
@@ -28,7 +32,7 @@ pub enum ConfigurationError {
     /// It cannot be read.
     Read {
         /// The file.
-        path: std::path::PathBuf,
+        path: PathBuf,
         /// The kernel's words.
         source: io::Error,
     },
@@ -102,6 +106,16 @@ fn fault(found: &read::Fault) -> Fault {
         path: found.path.clone(),
         message: found.message.clone(),
     }
+}
+
+/// What a file is when it is looked at; another one if it was written or swapped.
+pub type Stamp = Option<(PathBuf, SystemTime, u64)>;
+
+/// The stamp of the file now; none if there is no such file.
+pub fn stamp(path: &Path) -> Stamp {
+    let resolved = fs::canonicalize(path).ok()?;
+    let metadata = fs::metadata(&resolved).ok()?;
+    Some((resolved, metadata.modified().ok()?, metadata.len()))
 }
 
 /// Reads a file of SDS: a `DiscoveryResponse` whose resources are secrets.

@@ -25,6 +25,7 @@ use self::record::Record;
 use crate::{
     access_log::{AccessLogs, LogType},
     authorization::{Facts as PolicyFacts, PeerIdentity},
+    destination::canonical,
     ending::{Ending, Refusal},
     filter_chain::Facts,
     inspector::{Inspected, Inspection, Progress},
@@ -38,7 +39,7 @@ use crate::{
     stream::{Stream, reset},
     tcp::{self, Broken, Failure, Meter, relay::relay},
     tls::{self, Ends},
-    upstream::{For, Transport, Upstream, canonical},
+    upstream::{For, Transport, Upstream},
 };
 
 /// More than the filters of a listener look at.

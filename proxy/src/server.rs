@@ -6,7 +6,6 @@ mod apply;
 use std::{
     io,
     net::SocketAddr,
-    path::PathBuf,
     sync::{Arc, Mutex},
     time::{Duration, Instant, SystemTime},
 };
@@ -26,7 +25,7 @@ use crate::{
     access_log::{self, Outputs, Sinks, Surroundings as LogSurroundings, Writer},
     admin::served::{Served, router},
     compile::{Findings, values::socket_address},
-    configuration::{ConfigurationError, Source, read_secrets},
+    configuration::{self, ConfigurationError, Source, Stamp, read_secrets},
     descriptors,
     lifecycle::{Lifecycle, State, Stop},
     listener::config::Surroundings,
@@ -196,7 +195,7 @@ pub struct Server {
     termination: Termination,
     admin: drain::Signal,
     writer: Writer,
-    seen: Option<(PathBuf, SystemTime, u64)>,
+    seen: Stamp,
 }
 
 impl Server {
@@ -367,10 +366,8 @@ async fn flush(store: Arc<Store>, lifecycle: Lifecycle, concurrency: usize) {
     }
 }
 
-fn stamp(source: &Source) -> Option<(PathBuf, SystemTime, u64)> {
-    let resolved = std::fs::canonicalize(source.path.as_ref()?).ok()?;
-    let metadata = std::fs::metadata(&resolved).ok()?;
-    Some((resolved, metadata.modified().ok()?, metadata.len()))
+fn stamp(source: &Source) -> Stamp {
+    configuration::stamp(source.path.as_ref()?)
 }
 
 /// Waits before what is not configured any more is closed.

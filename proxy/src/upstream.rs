@@ -1,7 +1,7 @@
 //! The upstream side of a connection: which cluster, which endpoint, and a connection to it.
 
 use std::{
-    net::{IpAddr, SocketAddr},
+    net::SocketAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -356,10 +356,4 @@ fn count_failure(counted: &ConnectionStatistics, failed: &Ending) {
         Ending::ConnectFailed(error) if error.is_of_bind() => counted.bind_errors.increment(),
         _ => {}
     }
-}
-
-/// The address of a peer without what a socket of both families adds.
-pub fn canonical(address: SocketAddr) -> SocketAddr {
-    let ip: IpAddr = address.ip().to_canonical();
-    SocketAddr::new(ip, address.port())
 }

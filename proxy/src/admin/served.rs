@@ -9,7 +9,7 @@ use std::{
 use axum::{
     Router,
     extract::{Query, Request, State},
-    http::{Method, StatusCode, header},
+    http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
 use fairlead_runtime::log;
@@ -27,7 +27,7 @@ use fairlead_xds::{
 use prost::{Message, Name};
 use serde_json::{Value, json};
 
-use super::Parameters;
+use super::{Handler, Parameters, dispatch, help, is_json, json as json_page, ready};
 use crate::{
     access_log::Reopen,
     lifecycle::{Lifecycle, Stop},
@@ -58,19 +58,12 @@ pub struct Served {
     pub started: SystemTime,
 }
 
-struct Handler {
-    path: &'static str,
-    help: &'static str,
-    mutates: bool,
-    answer: fn(&Served, &Parameters) -> Response,
-}
-
-const HANDLERS: [Handler; 14] = [
+const HANDLERS: [Handler<Served>; 14] = [
     Handler {
         path: "/",
         help: "Admin home page",
         mutates: false,
-        answer: |_, _| help().into_response(),
+        answer: |_, _| help(&HANDLERS).into_response(),
     },
     Handler {
         path: "/clusters",
@@ -88,7 +81,7 @@ const HANDLERS: [Handler; 14] = [
         path: "/help",
         help: "print out list of admin commands",
         mutates: false,
-        answer: |_, _| help().into_response(),
+        answer: |_, _| help(&HANDLERS).into_response(),
     },
     Handler {
         path: "/listeners",
@@ -109,7 +102,7 @@ const HANDLERS: [Handler; 14] = [
         path: "/ready",
         help: "print server state, return 200 if LIVE, otherwise return 503",
         mutates: false,
-        answer: |served, _| ready(served),
+        answer: |served, _| ready(&served.lifecycle),
     },
     Handler {
         path: "/reopen_logs",
@@ -168,40 +161,7 @@ async fn answer(
     Query(parameters): Query<Parameters>,
     request: Request,
 ) -> Response {
-    let path = request.uri().path();
-    let Some(handler) = HANDLERS.iter().find(|handler| handler.path == path) else {
-        return (StatusCode::NOT_FOUND, format!("invalid path. {}", help())).into_response();
-    };
-    if handler.mutates && request.method() != Method::POST {
-        let words = format!("Method {} not allowed, POST required.\n", request.method());
-        return (StatusCode::METHOD_NOT_ALLOWED, words).into_response();
-    }
-    (handler.answer)(&served, &parameters)
-}
-
-fn help() -> String {
-    let mut text = "admin commands are:\n".to_owned();
-    for Handler {
-        path,
-        help,
-        mutates,
-        ..
-    } in &HANDLERS
-    {
-        let post = if *mutates { " (POST)" } else { "" };
-        // Writing to a string does not fail.
-        let _ = writeln!(text, "  {path}{post}: {help}");
-    }
-    text
-}
-
-fn ready(served: &Served) -> Response {
-    let status = if served.lifecycle.readiness().is_ready() {
-        StatusCode::OK
-    } else {
-        StatusCode::SERVICE_UNAVAILABLE
-    };
-    (status, format!("{}\n", served.lifecycle.state())).into_response()
+    dispatch(&HANDLERS, &served, &parameters, &request)
 }
 
 fn page(text: String) -> Response {
@@ -218,12 +178,12 @@ fn server_info(served: &Served) -> Response {
         "uptime_current_epoch": uptime,
         "uptime_all_epochs": uptime,
     });
-    page(format!("{value:#}\n"))
+    json_page(&value)
 }
 
 fn listeners(served: &Served, parameters: &Parameters) -> Response {
     let listeners = served.plane.listeners.load();
-    if super::is_json(parameters) {
+    if is_json(parameters) {
         let statuses: Vec<Value> = listeners
             .all
             .iter()
@@ -239,7 +199,7 @@ fn listeners(served: &Served, parameters: &Parameters) -> Response {
                 status
             })
             .collect();
-        return page(format!("{:#}\n", json!({ "listener_statuses": statuses })));
+        return json_page(&json!({ "listener_statuses": statuses }));
     }
     let mut text = String::new();
     for active in &listeners.all {
@@ -261,7 +221,7 @@ fn clusters(served: &Served, parameters: &Parameters) -> Response {
     let clusters = served.plane.clusters.load();
     let mut names: Vec<_> = clusters.keys().collect();
     names.sort();
-    if super::is_json(parameters) {
+    if is_json(parameters) {
         let statuses: Vec<Value> = names
             .iter()
             .map(|name| {
@@ -296,7 +256,7 @@ fn clusters(served: &Served, parameters: &Parameters) -> Response {
                 status
             })
             .collect();
-        return page(format!("{:#}\n", json!({ "cluster_statuses": statuses })));
+        return json_page(&json!({ "cluster_statuses": statuses }));
     }
     let mut text = String::new();
     for name in names {

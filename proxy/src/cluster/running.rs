@@ -1,9 +1,6 @@
 //! A cluster at work: its endpoints as they are now, and each worker's balancer.
 
-use std::{
-    sync::{Arc, Mutex, OnceLock, PoisonError},
-    time::Instant,
-};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use arc_swap::ArcSwap;
 use tokio::sync::mpsc;
@@ -55,7 +52,7 @@ impl Cluster {
         failing: Option<mpsc::UnboundedSender<Failure>>,
         store: &Store,
     ) -> Self {
-        let statistics = store.scope(&format!("cluster.{}.", config.stat_name));
+        let statistics = store.cluster(&config.stat_name);
         let encrypted = config.transport.all().any(TransportSocket::is_encrypted);
         let tls_statistics = encrypted.then(|| store.tls(Side::Cluster, &config.stat_name));
         let cluster = Self {
@@ -89,20 +86,13 @@ impl Cluster {
 
     /// Counts the endpoints by their health; to be called when any of it changed.
     pub fn census(&self) {
-        use super::endpoint::Health;
         let endpoints = self.endpoints.load();
-        let count = |health: Health| {
-            let endpoints = endpoints.endpoints();
-            endpoints
-                .filter(|endpoint| endpoint.health() == health)
-                .count() as u64
-        };
+        let census = endpoints.membership(self.config.balancer.ignore_new_hosts_until_first_hc);
         let membership = self.statistics.membership.set();
-        membership
-            .membership_total
-            .set(endpoints.endpoints().count() as u64);
-        membership.membership_healthy.set(count(Health::Healthy));
-        membership.membership_degraded.set(count(Health::Degraded));
+        membership.membership_total.set(census.total);
+        membership.membership_healthy.set(census.healthy);
+        membership.membership_degraded.set(census.degraded);
+        membership.membership_excluded.set(census.excluded);
         membership
             .max_host_weight
             .set(endpoints.max_host_weight().into());
@@ -155,19 +145,5 @@ impl Cluster {
     /// Whether anything was ever sent to it.
     pub fn is_used(&self) -> bool {
         self.balancers.get().is_some()
-    }
-
-    /// A set without endpoints.
-    pub fn nobody(now: Instant) -> EndpointSet {
-        let making = super::endpoint_set::Making {
-            active_health_checks: false,
-            now,
-        };
-        EndpointSet::update(
-            None,
-            &super::assignment::Assignment::default(),
-            |_| Vec::new(),
-            making,
-        )
     }
 }

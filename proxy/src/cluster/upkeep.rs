@@ -8,7 +8,7 @@ use std::{
     net::{IpAddr, SocketAddr},
     path::Path,
     sync::Arc,
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, Instant},
 };
 
 use fairlead_xds::envoy::config::endpoint::v3::ClusterLoadAssignment;
@@ -31,7 +31,7 @@ use super::{
 };
 use crate::{
     compile::Findings,
-    configuration,
+    configuration::{self, Stamp},
     connect::{self, connect_with},
     direction::Direction,
     dns::{resolver::Resolver, settings::Settings as DnsSettings},
@@ -256,7 +256,7 @@ impl File {
 
     /// Takes what stands in the file, if that is another one than was seen.
     fn look(&self, seen: Option<&Stamp>) -> Stamp {
-        let stamp = stamp(&self.path);
+        let stamp = configuration::stamp(&self.path);
         if seen == Some(&stamp) {
             return stamp;
         }
@@ -295,15 +295,6 @@ impl File {
             faults.join("; ")
         })
     }
-}
-
-/// What a file is; another one if it was changed or swapped.
-type Stamp = Option<(std::path::PathBuf, SystemTime, u64)>;
-
-fn stamp(path: &Path) -> Stamp {
-    let resolved = std::fs::canonicalize(path).ok()?;
-    let metadata = std::fs::metadata(&resolved).ok()?;
-    Some((resolved, metadata.modified().ok()?, metadata.len()))
 }
 
 type HealthStatistics = Arc<

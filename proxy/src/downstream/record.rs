@@ -12,6 +12,7 @@ use tracing::{debug, warn};
 
 use crate::{
     access_log::{AccessLogs, Attempt, Fields, LogType, Times, Tls},
+    destination::canonical,
     ending::{Ending, ResponseFlags},
     inspector::{Inspection, Statistic},
     listener::{
@@ -24,7 +25,7 @@ use crate::{
     plane::Worker,
     stats::{Counter, sets::listener::ListenerStatistics},
     tls::{Handshaked, TlsError},
-    upstream::{Attempts, Upstream, canonical},
+    upstream::{Attempts, Upstream},
 };
 
 /// A connection.

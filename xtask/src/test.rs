@@ -12,7 +12,7 @@ use crate::cluster::Cluster;
 use crate::command::Program;
 use crate::images::{Image, programs};
 use crate::packages::Needed;
-use crate::{packages, product, progress};
+use crate::{envoy, packages, product, progress};
 
 /// The cluster of the tests is its own, so that a developer's is left alone.
 const CLUSTER: &str = "test";
@@ -37,7 +37,10 @@ const NAMESPACE_PACKAGES: [Needed; 3] = [
 /// Stands for the tests of the kit itself.
 const KIT: &str = "lib";
 
-const NAMESPACE_TESTS: [&str; 3] = [KIT, "redirect", "proxy"];
+/// Runs Envoy beside ours; its tests wait more than they work, so many run at a time.
+const DIFFERENTIAL: &str = "differential";
+
+const NAMESPACE_TESTS: [&str; 4] = [KIT, "redirect", "proxy", DIFFERENTIAL];
 
 /// One after the other: `webhook_outage` disturbs what `cluster` tests, and `chart` removes it.
 const CLUSTER_TESTS: [&str; 7] = [
@@ -66,7 +69,12 @@ pub(crate) fn run(rungs: &[Rung]) -> Result<ExitCode> {
         let programs = programs.display().to_string();
         progress::say("namespace tests");
         for test in NAMESPACE_TESTS {
-            let run = test_target(test).env("FAIRLEAD_BIN_DIR", &programs);
+            let mut run = test_target(test).env("FAIRLEAD_BIN_DIR", &programs);
+            if test == DIFFERENTIAL {
+                run = run
+                    .args(["--test-threads=6"])
+                    .env("FAIRLEAD_ENVOY", envoy::program()?);
+            }
             tally.add(count(run)?);
         }
     }

@@ -1,0 +1,14 @@
+//! The cases, by topic.
+
+/// A test of this name: a bootstrap and a script.
+macro_rules! case {
+    ($name:ident, $bootstrap:expr, $script:expr $(,)?) => {
+        #[test]
+        #[ignore = "needs root"]
+        fn $name() {
+            $crate::harness::check(stringify!($name), &$bootstrap, $script);
+        }
+    };
+}
+
+mod proxying;

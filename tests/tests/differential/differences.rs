@@ -1,0 +1,108 @@
+//! What is known to differ between Envoy and Fairlead, and the table of it in the documentation.
+
+use std::{collections::BTreeSet, fmt::Write as _, path::Path};
+
+use crate::observation::{Difference, matches};
+
+/// A difference that is known. Patterns: `*` stands for anything.
+#[derive(Debug)]
+pub(crate) struct Known {
+    /// The name of the case; `*` for any case, which then need not show it.
+    pub(crate) case: &'static str,
+    /// `seen DEED`, `log FIELD`, `log lines`, `stat NAME` or `validate`: a pattern.
+    pub(crate) what: &'static str,
+    /// What Envoy shows: a pattern.
+    pub(crate) envoy: &'static str,
+    /// What ours shows: a pattern.
+    pub(crate) ours: &'static str,
+    /// Why it is so.
+    pub(crate) reason: &'static str,
+}
+
+/// All that is known, in the order of the table.
+const KNOWN: &[Known] = &[];
+
+/// Fails, telling all, when differences are not known, or known ones are no more.
+#[track_caller]
+pub(crate) fn judge(case: &str, found: &[Difference], itself: bool) {
+    let known: Vec<_> = KNOWN
+        .iter()
+        .filter(|known| !itself && (known.case == case || known.case == "*"))
+        .collect();
+    let is = |known: &Known, found: &Difference| {
+        matches(known.what, &found.what)
+            && matches(known.envoy, &found.envoy)
+            && matches(known.ours, &found.ours)
+    };
+    let mut report = String::new();
+    for found in found {
+        if !known.iter().any(|known| is(known, found)) {
+            let Difference { what, envoy, ours } = found;
+            let _ = writeln!(report, "  {what}\n    envoy: {envoy}\n    ours:  {ours}");
+        }
+    }
+    for known in known {
+        if known.case != "*" && !found.iter().any(|found| is(known, found)) {
+            let _ = writeln!(report, "  declared but not there any more: {known:?}");
+        }
+    }
+    assert!(report.is_empty(), "{case} differs:\n{report}");
+}
+
+#[test]
+fn the_table_in_the_documentation_is_true() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/envoy-differences.md");
+    let table = table();
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::write(&path, &table).expect("write the table");
+    }
+    let written = std::fs::read_to_string(&path).expect("read the table");
+    assert_eq!(
+        written, table,
+        "docs/envoy-differences.md is not the table of the suite: run with UPDATE_GOLDEN=1"
+    );
+}
+
+#[test]
+fn every_known_difference_is_of_a_case() {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/differential/cases");
+    let sources: String = std::fs::read_dir(directory)
+        .expect("list the cases")
+        .map(|entry| std::fs::read_to_string(entry.expect("an entry").path()).expect("a source"))
+        .collect();
+    let orphans: BTreeSet<_> = KNOWN
+        .iter()
+        .map(|known| known.case)
+        .filter(|case| *case != "*" && !sources.contains(&format!("{case},")))
+        .collect();
+    assert!(orphans.is_empty(), "no case is called {orphans:?}");
+}
+
+fn table() -> String {
+    let mut text = String::from(
+        "# Differences from Envoy\n\n\
+         The differential suite runs the same bootstraps in Envoy 1.40 and in Fairlead and compares what\n\
+         clients see, the access log and the statistics. All that differs is in this table; the suite\n\
+         fails when anything else differs, and when a row is no longer true. A `*` stands for anything.\n\n\
+         | case | what | Envoy | Fairlead | why |\n|---|---|---|---|---|\n",
+    );
+    for known in KNOWN {
+        let Known {
+            case,
+            what,
+            envoy,
+            ours,
+            reason,
+        } = known;
+        let cell = |text: &str| text.replace('|', "\\|");
+        let case = case.replace('_', " ");
+        let _ = writeln!(
+            text,
+            "| {case} | `{}` | `{}` | `{}` | {reason} |",
+            cell(what),
+            cell(envoy),
+            cell(ours)
+        );
+    }
+    text
+}

@@ -11,4 +11,7 @@ macro_rules! case {
     };
 }
 
+mod filters;
+mod listeners;
+mod matches;
 mod proxying;

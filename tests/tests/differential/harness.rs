@@ -25,7 +25,17 @@ use crate::{
 };
 
 /// Statistics that are compared unless a case says otherwise.
-const COMPARED: &[&str] = &["listener.*", "tcp.*", "cluster.*"];
+const COMPARED: &[&str] = &[
+    "listener.*",
+    "tcp.*",
+    "cluster.*",
+    "*rbac.*",
+    "connection_limit.*",
+    "local_rate_limit.*",
+    "tls_inspector.*",
+    "http_inspector.*",
+    "*proxy_proto*",
+];
 
 /// Statistics that say something else at each run, or of each program.
 const NOT_COMPARED: &[&str] = &[

@@ -20,7 +20,7 @@ use fairlead_tests::{
 };
 
 pub(crate) use self::{
-    client::{Client, Tls},
+    client::{Client, Tls, hello},
     upstream::Answer,
 };
 use crate::{bootstrap::ADMIN, observation::without_ephemeral_ports};
@@ -178,6 +178,25 @@ impl<'a> Run<'a> {
         client.finish();
         client.rest();
         name
+    }
+
+    /// Sends first bytes and notes the first line that comes, which is an upstream's name.
+    #[track_caller]
+    pub(crate) fn route(&mut self, what: &str, from: &str, to: &str, bytes: &[u8]) {
+        let from = (!from.is_empty()).then(|| from.parse().expect("an address"));
+        let mut client = Client::connect(from, to);
+        client.send(bytes);
+        let name = client.line();
+        client.finish();
+        let _ = client.rest();
+        self.note(what, &name);
+    }
+
+    /// A TLS connection: what was agreed on, and what came.
+    #[track_caller]
+    pub(crate) fn tls(&mut self, what: &str, to: &str, tls: Tls<'_>) {
+        let result = Client::connect(None, to).tls(tls, b"hello");
+        self.note(what, &result);
     }
 
     /// Waits until a statistic has a value.

@@ -120,6 +120,16 @@ impl Client {
     }
 }
 
+/// The first bytes of a TLS client.
+pub(crate) fn hello(tls: Tls<'_>) -> Vec<u8> {
+    let name = ServerName::try_from(tls.name.to_owned()).expect("a server's name");
+    let config = certificates().client(tls.who, tls.versions, tls.alpn);
+    let mut connection = ClientConnection::new(config, name).expect("a client");
+    let mut bytes = Vec::new();
+    connection.write_tls(&mut bytes).expect("bytes in memory");
+    bytes
+}
+
 fn agreed(connection: &ClientConnection) -> String {
     format!(
         "{:?} alpn={} server={}",

@@ -11,7 +11,11 @@ macro_rules! case {
     };
 }
 
+mod clusters;
+mod encryption;
+mod faults;
 mod filters;
 mod listeners;
+mod logs;
 mod matches;
 mod proxying;

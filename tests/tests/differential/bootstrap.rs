@@ -58,8 +58,20 @@ const FIELDS: &[(&str, &str)] = &[
 
 /// The access log of all fields.
 pub(crate) fn log() -> String {
+    log_fields(|_| true)
+}
+
+/// The access log without what depends on how far the upstream's side has come.
+pub(crate) fn log_downstream() -> String {
+    log_fields(|name| {
+        !name.starts_with("up_") && !name.ends_with("sent") && !name.ends_with("received")
+    })
+}
+
+fn log_fields(wanted: impl Fn(&str) -> bool) -> String {
     let fields: Vec<_> = FIELDS
         .iter()
+        .filter(|(name, _)| wanted(name))
         .map(|(name, operator)| format!("{name}={operator}"))
         .collect();
     log_of(&format!("{}\\n", fields.join("\\t")), "")
@@ -153,6 +165,12 @@ pub(crate) fn proxy(fields: &str) -> String {
 /// A TCP proxy to a cluster.
 pub(crate) fn tcp(cluster: &str) -> String {
     proxy(&format!("cluster: {cluster}"))
+}
+
+/// A TCP proxy to a cluster that logs nothing.
+pub(crate) fn unlogged(cluster: &str) -> String {
+    let fields = format!("stat_prefix: tcp, cluster: {cluster}");
+    network("tcp_proxy", "TcpProxy", &fields)
 }
 
 /// A network filter whose name and message follow from one word.

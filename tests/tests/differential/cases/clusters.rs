@@ -33,6 +33,23 @@ fn localities(fields: &str, all: &[String]) -> String {
     ))
 }
 
+/// A case in which chance or time says how much there is of all but these.
+macro_rules! steady {
+    ($name:ident, $bootstrap:expr, $script:expr $(,)?) => {
+        #[test]
+        #[ignore = "needs root"]
+        fn $name() {
+            let compared = [
+                "cluster.one.membership_*",
+                "cluster.one.health_check.healthy",
+                "cluster.one.health_check.degraded",
+                "cluster.one.outlier_detection.*",
+            ];
+            $crate::harness::check_statistics(stringify!($name), &$bootstrap, &compared, $script);
+        }
+    };
+}
+
 fn all(run: &mut Run<'_>) {
     run.named(&UPS);
     run.start();
@@ -383,52 +400,52 @@ case!(
     }
 );
 
-case!(
-    failures_to_connect_eject_an_endpoint,
-    to(&format!(
-        "type: STATIC, outlier_detection: {{consecutive_local_origin_failure: 2, enforcing_consecutive_local_origin_failure: 100, \
-         split_external_local_origin_errors: true, interval: 600s, base_ejection_time: 600s, max_ejection_percent: 100}}, {}",
-        assignment(
+/// Two endpoints, one of which is nobody, and how such are ejected.
+fn ejecting(how: &str) -> String {
+    bootstrap(
+        &[listen(AT, &[unlogged("one")])],
+        &[cluster(
             "one",
-            &[locality(
-                "",
-                &[endpoint(UPS[0].0, ""), endpoint(NOBODY, "")]
-            )]
-        )
-    )),
-    |run| {
-        run.named(&UPS);
-        run.start();
-        // Half of them fail until there were two.
-        for _ in 0..6 {
-            run.whom("", AT);
-        }
-        run.wait_for("cluster.one.outlier_detection.ejections_active", 1);
-        run.distribution(AT, 4);
+            &format!(
+                "type: STATIC, outlier_detection: {{interval: 600s, base_ejection_time: 600s, max_ejection_percent: 100, {how}}}, {}",
+                assignment(
+                    "one",
+                    &[locality(
+                        "",
+                        &[endpoint(UPS[0].0, ""), endpoint(NOBODY, "")]
+                    )]
+                )
+            ),
+        )],
+    )
+}
+
+/// Fails twice, then looks who is left. Which endpoint comes first is chance.
+fn eject(run: &mut Run<'_>) {
+    run.named(&UPS);
+    run.start();
+    let mut failed = 0;
+    while failed < 2 {
+        failed += usize::from(run.whom("", AT) != "a");
     }
+    run.wait_for("cluster.one.outlier_detection.ejections_active", 1);
+    run.distribution(AT, 4);
+}
+
+steady!(
+    failures_to_connect_eject_an_endpoint,
+    ejecting(
+        "consecutive_local_origin_failure: 2, enforcing_consecutive_local_origin_failure: 100, split_external_local_origin_errors: true"
+    ),
+    eject
 );
 
-case!(
-    failures_that_are_not_told_apart_eject_as_gateway_failures,
-    to(&format!(
-        "type: STATIC, outlier_detection: {{consecutive_5xx: 2, interval: 600s, base_ejection_time: 600s, max_ejection_percent: 100}}, {}",
-        assignment(
-            "one",
-            &[locality(
-                "",
-                &[endpoint(UPS[0].0, ""), endpoint(NOBODY, "")]
-            )]
-        )
-    )),
-    |run| {
-        run.named(&UPS);
-        run.start();
-        for _ in 0..8 {
-            run.whom("", AT);
-        }
-        run.wait_for("cluster.one.outlier_detection.ejections_active", 1);
-        run.distribution(AT, 4);
-    }
+steady!(
+    failures_that_are_not_told_apart_eject_by_the_other_kind,
+    ejecting(
+        "consecutive_5xx: 2, consecutive_gateway_failure: 2, enforcing_consecutive_gateway_failure: 0"
+    ),
+    eject
 );
 
 /// A health check by these fields of one endpoint.
@@ -458,24 +475,7 @@ fn probe(run: &mut Run<'_>, first: Answer, second: Answer) {
     run.note("one of two is healthy", "yes");
 }
 
-/// Health checks go on counting, so of these only what is steady is compared.
-macro_rules! probed {
-    ($name:ident, $bootstrap:expr, $script:expr $(,)?) => {
-        #[test]
-        #[ignore = "needs root"]
-        fn $name() {
-            let compared = [
-                "listener.*",
-                "cluster.one.membership_*",
-                "cluster.one.health_check.healthy",
-                "cluster.one.health_check.degraded",
-            ];
-            $crate::harness::check_statistics(stringify!($name), &$bootstrap, &compared, $script);
-        }
-    };
-}
-
-probed!(
+steady!(
     http_checks_look_at_the_status,
     probed("http_health_check: {path: /health}"),
     |run| {
@@ -483,13 +483,13 @@ probed!(
     }
 );
 
-probed!(
+steady!(
     http_checks_may_expect_another_status,
     probed("http_health_check: {path: /health, expected_statuses: [{start: 503, end: 504}]}"),
     |run| probe(run, Answer::Http(503), Answer::Http(200)),
 );
 
-probed!(
+steady!(
     tcp_checks_look_at_payloads,
     probed("tcp_health_check: {send: {text: '50494e47'}, receive: [{text: '504f4e47'}]}"),
     |run| probe(run, Answer::Reply(b"PONG"), Answer::Reply(b"PUNG")),
@@ -506,8 +506,14 @@ case!(
     ),
     |run| {
         // An address on a cable whose other end is not there.
-        run.shell("ip", &["link", "add", "dead0", "type", "dummy"]);
+        run.shell(
+            "ip",
+            &[
+                "link", "add", "dead0", "type", "veth", "peer", "name", "dead1",
+            ],
+        );
         run.shell("ip", &["link", "set", "dead0", "up"]);
+        run.shell("ip", &["link", "set", "dead1", "up"]);
         run.shell("ip", &["route", "add", "10.255.0.0/16", "dev", "dead0"]);
         run.shell("ip", &["address", "add", "10.254.0.1/32", "dev", "dead0"]);
         run.shell(

@@ -11,7 +11,18 @@ macro_rules! refused {
         #[test]
         #[ignore = "needs root"]
         fn $name() {
-            $crate::harness::check_refused(stringify!($name), &$bootstrap, $path);
+            $crate::harness::check_verdict(stringify!($name), &$bootstrap, Some($path));
+        }
+    };
+}
+
+/// A test of this name: a bootstrap that looks faulty and is not.
+macro_rules! accepted {
+    ($name:ident, $bootstrap:expr $(,)?) => {
+        #[test]
+        #[ignore = "needs root"]
+        fn $name() {
+            $crate::harness::check_verdict(stringify!($name), &$bootstrap, None);
         }
     };
 }
@@ -96,9 +107,8 @@ refused!(
         assignment("one", &[locality("", &[endpoint(UP, "")])])
     ))
 );
-refused!(
-    a_priority_that_is_left_out,
-    "priority",
+accepted!(
+    a_first_priority_may_be_left_out,
     clusters(&format!(
         "type: STATIC, {}",
         assignment("one", &[locality("priority: 1", &[endpoint(UP, "")])])
@@ -127,9 +137,8 @@ refused!(
     "address",
     listeners(&[listen("127.0.0.300:80", &[tcp("one")])])
 );
-refused!(
-    two_listeners_of_one_name,
-    "static_resources.listeners[1]",
+accepted!(
+    one_listener_may_be_said_twice,
     listeners(&[listen(AT, &[tcp("one")]), listen(AT, &[tcp("one")])])
 );
 refused!(
@@ -345,5 +354,21 @@ refused!(
             ),
             tcp("one")
         ]
+    )])
+);
+
+refused!(
+    a_length_where_none_is_taken,
+    "access_log[0]",
+    listeners(&[listen(
+        AT,
+        &[network(
+            "tcp_proxy",
+            "TcpProxy",
+            &format!(
+                "stat_prefix: tcp, cluster: one, access_log: [{}]",
+                log_of("%UPSTREAM_CLUSTER:2%", "")
+            )
+        )]
     )])
 );

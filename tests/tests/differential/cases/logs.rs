@@ -12,7 +12,8 @@ fn logged(log: &str) -> String {
         "TcpProxy",
         &format!("stat_prefix: tcp, cluster: one, access_log: [{log}]"),
     );
-    bootstrap(&[listen(AT, &[proxy])], &[fixed("one", &[UP], "")])
+    let metadata = "metadata: {filter_metadata: {own: {key: value}}}";
+    bootstrap(&[listen(AT, &[proxy])], &[fixed("one", &[UP], metadata)])
 }
 
 case!(
@@ -58,7 +59,7 @@ case!(
 case!(
     operators_are_cut_and_percent_is_escaped,
     logged(&log_of(
-        "%UPSTREAM_CLUSTER:2% 100%% %DOWNSTREAM_LOCAL_ADDRESS:5% %REQUESTED_SERVER_NAME:3%\\n",
+        "%METADATA(CLUSTER:own:key):2% 100%% %DYNAMIC_METADATA(own:key):3% %UPSTREAM_CLUSTER%\\n",
         ""
     )),
     |run| {

@@ -99,7 +99,8 @@ impl Client {
         result
     }
 
-    /// A TLS handshake, a line sent, and all that comes.
+    /// A TLS handshake, the line of the upstream, bytes sent, and all that comes. A server that does
+    /// not like a client's certificate says so after the client's side of the handshake is done.
     pub(crate) fn tls(self, tls: Tls<'_>, bytes: &[u8]) -> String {
         let name = ServerName::try_from(tls.name.to_owned()).expect("a server's name");
         let config = certificates().client(tls.who, tls.versions, tls.alpn);
@@ -112,11 +113,12 @@ impl Client {
             return format!("handshake: {}", kind(&error));
         }
         let agreed = agreed(&stream.conn);
+        let first = line(&mut stream);
         let _ = stream.write_all(bytes);
         stream.conn.send_close_notify();
         let _ = stream.flush();
         let _ = stream.sock.shutdown(Shutdown::Write);
-        format!("{agreed} {}", rest(&mut stream))
+        format!("{agreed} {first} {}", rest(&mut stream))
     }
 }
 

@@ -129,6 +129,14 @@ impl<'a> Run<'a> {
         self.note(&deed, &result);
     }
 
+    /// Connects from an address and notes all that comes.
+    #[track_caller]
+    pub(crate) fn hear_from(&mut self, from: &str, to: &str) {
+        let from = from.parse().expect("an address");
+        let rest = Client::connect(Some(from), to).rest();
+        self.note(&format!("heard of {to}"), &rest);
+    }
+
     /// Connects, sends, ends its half, and notes all that comes.
     #[track_caller]
     pub(crate) fn exchange(&mut self, to: &str, bytes: &[u8]) {

@@ -570,7 +570,7 @@ fn headed(version: &str) -> String {
 case!(a_proxy_header_of_v1_goes_upstream, headed("V1"), |run| {
     run.upstream(UPS[0].0, Answer::Tell);
     run.start();
-    run.exchange_from("127.0.0.1:30001", AT, b"");
+    run.hear_from("127.0.0.1:30001", AT);
 });
 
 case!(a_proxy_header_of_v2_goes_upstream, headed("V2"), |run| {

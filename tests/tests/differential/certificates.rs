@@ -140,6 +140,18 @@ impl Certificates {
         }
     }
 
+    /// The text of `NAME.pem` or `NAME.key`.
+    pub(crate) fn text(&self, file: &str) -> &str {
+        self.identities
+            .iter()
+            .find_map(|identity| match file.strip_prefix(&identity.name)? {
+                ".pem" => Some(identity.pem.as_str()),
+                ".key" => Some(identity.key_pem.as_str()),
+                _ => None,
+            })
+            .unwrap_or_else(|| panic!("nobody has {file}"))
+    }
+
     /// Whose certificate this is.
     pub(crate) fn whose(&self, certificates: Option<&[CertificateDer<'_>]>) -> &str {
         let Some(first) = certificates.and_then(<[_]>::first) else {

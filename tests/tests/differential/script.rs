@@ -92,6 +92,12 @@ impl<'a> Run<'a> {
         self.kept.push(Box::new(upstream));
     }
 
+    /// Listens and answers until what is returned is dropped.
+    #[track_caller]
+    pub(crate) fn upstream_for_a_while(&self, at: &str, answer: Answer) -> impl Drop + use<> {
+        upstream::Upstream::listen(at, answer)
+    }
+
     /// Upstreams that say these names first and then echo.
     #[track_caller]
     pub(crate) fn named(&mut self, upstreams: &[(&str, &'static str)]) {

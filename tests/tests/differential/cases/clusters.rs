@@ -450,7 +450,11 @@ steady!(
 
 /// A health check by these fields of one endpoint.
 fn probed(check: &str) -> String {
-    to(&format!(
+    to(&checked(check))
+}
+
+fn checked(check: &str) -> String {
+    format!(
         "type: STATIC, common_lb_config: {{healthy_panic_threshold: {{value: 0}}}}, \
          health_checks: [{{timeout: 0.5s, interval: 0.1s, no_traffic_interval: 0.1s, \
          unhealthy_threshold: 1, healthy_threshold: 1, {check}}}], {}",
@@ -461,7 +465,7 @@ fn probed(check: &str) -> String {
                 &[endpoint(UPS[0].0, ""), endpoint(UPS[1].0, "")]
             )]
         )
-    ))
+    )
 }
 
 /// The first endpoint is well, the second is not.
@@ -493,6 +497,60 @@ steady!(
     tcp_checks_look_at_payloads,
     probed("tcp_health_check: {send: {text: '50494e47'}, receive: [{text: '504f4e47'}]}"),
     |run| probe(run, Answer::Reply(b"PONG"), Answer::Reply(b"PUNG")),
+);
+
+steady!(
+    grpc_checks_look_at_the_status,
+    {
+        let options = "typed_extension_protocol_options: {envoy.extensions.upstreams.http.v3.HttpProtocolOptions: \
+            {\"@type\": type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions, \
+            explicit_http_config: {http2_protocol_options: {}}}}";
+        bootstrap(
+            &[listen(AT, &[tcp("one")])],
+            &[cluster(
+                "one",
+                &format!("{options}, {}", checked("grpc_health_check: {}")),
+            )],
+        )
+    },
+    |run| probe(run, Answer::Grpc(1), Answer::Grpc(2)),
+);
+
+steady!(
+    unhealthy_endpoints_may_become_healthy,
+    probed("tcp_health_check: {}"),
+    |run| {
+        run.named(&UPS[..1]);
+        run.start();
+        run.wait_for("cluster.one.membership_healthy", 1);
+        run.distribution(AT, 2);
+        run.named(&UPS[1..2]);
+        run.wait_for("cluster.one.membership_healthy", 2);
+        run.distribution(AT, 4);
+    }
+);
+
+steady!(
+    connections_may_end_when_health_does,
+    probed("tcp_health_check: {}").replace(
+        "type: STATIC",
+        "type: STATIC, close_connections_on_host_health_failure: true"
+    ),
+    |run| {
+        run.named(&UPS[..1]);
+        let second = run.upstream_for_a_while(UPS[1].0, Answer::Named("b"));
+        run.start();
+        run.wait_for("cluster.one.membership_healthy", 2);
+        let mut held = run.connect(AT);
+        let mut other = run.connect(AT);
+        let lines = [held.line(), other.line()];
+        let of_b = usize::from(lines[1] == "b");
+        drop(second);
+        run.wait_for("cluster.one.membership_healthy", 1);
+        let mut both = [held, other];
+        let rest = both[of_b].rest();
+        run.note("of the one that is gone", &rest);
+    }
 );
 
 case!(

@@ -4,6 +4,7 @@ use rustls::version::{TLS12, TLS13};
 
 use crate::{
     bootstrap::*,
+    certificates::certificates,
     script::{Answer, Run, Tls},
 };
 
@@ -429,7 +430,7 @@ handshakes!(
     |run| {
         echo(run);
         run.tls("tls", AT, Tls::default());
-        run.exchange(AT, b"hello\n");
+        run.route("plaintext", "", AT, b"hello\n");
     }
 );
 
@@ -605,3 +606,143 @@ handshakes!(
         run.tls("after", AT, Tls::default());
     }
 );
+
+case!(
+    an_upstream_may_be_spoken_to_by_tls_1_3,
+    up(
+        "sni: a.example, ",
+        &format!(
+            "tls_params: {{tls_minimum_protocol_version: TLSv1_3, tls_maximum_protocol_version: TLSv1_3}}, {}",
+            trust("")
+        )
+    ),
+    |run| {
+        run.upstream(UP, server("server", false));
+        run.start();
+        run.exchange(AT, b"hello");
+    }
+);
+
+handshakes!(
+    certificates_are_shown_on_both_sides,
+    bootstrap(
+        &[listener(
+            AT,
+            &chains(&[chain(
+                &tls(
+                    "Downstream",
+                    &format!(
+                        "require_client_certificate: true, common_tls_context: {{alpn_protocols: [istio], {}, {}}}",
+                        own("server"),
+                        trust(
+                            "match_typed_subject_alt_names: [{san_type: URI, matcher: {prefix: 'spiffe://mesh.example/'}}]"
+                        )
+                    )
+                ),
+                &[tcp("one")]
+            )])
+        )],
+        &[fixed(
+            "one",
+            &[UP],
+            &tls(
+                "Upstream",
+                &format!(
+                    "sni: a.example, common_tls_context: {{alpn_protocols: [istio], {}, {}}}",
+                    own("client"),
+                    trust("")
+                )
+            )
+        )],
+    ),
+    |run| {
+        run.upstream(UP, server("server", true));
+        run.start();
+        for who in ["client", "other", "nameless"] {
+            run.tls(
+                who,
+                AT,
+                Tls {
+                    who: Some(who),
+                    alpn: &["istio"],
+                    ..Tls::default()
+                },
+            );
+        }
+    }
+);
+
+handshakes!(
+    certificates_may_be_inline,
+    {
+        let inline = |name: &str| {
+            let text = certificates().text(name).replace('\n', "\\n");
+            format!("{{inline_string: \"{text}\"}}")
+        };
+        down(
+            "",
+            &format!(
+                "tls_certificates: [{{certificate_chain: {}, private_key: {}}}]",
+                inline("other.pem"),
+                inline("other.key")
+            ),
+        )
+    },
+    |run| {
+        echo(run);
+        run.tls("inline", AT, Tls::default());
+    }
+);
+
+handshakes!(
+    a_client_of_spiffe_must_be_of_the_trust_domain,
+    {
+        let validator = "custom_validator_config: {name: envoy.tls.cert_validator.spiffe, typed_config: {\"@type\": \
+            type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.SPIFFECertValidatorConfig, \
+            trust_domains: [{name: mesh.example, trust_bundle: {filename: $DIR/ca.pem}}]}}";
+        down(
+            "require_client_certificate: true",
+            &format!("{}, validation_context: {{{validator}}}", own("server")),
+        )
+    },
+    everybody
+);
+
+handshakes!(
+    several_authorities_may_be_trusted,
+    down(
+        "require_client_certificate: true",
+        &format!(
+            "{}, combined_validation_context: {{default_validation_context: {{}}, validation_context_sds_secret_config: \
+             {{name: roots, sds_config: {{resource_api_version: V3, path_config_source: {{path: $DIR/roots.yaml}}}}}}}}",
+            own("server")
+        )
+    ),
+    |run| {
+        run.write("roots.yaml", &roots("ca.pem"));
+        echo(run);
+        let somebody = |run: &mut Run<'_>, when: &str| {
+            for who in ["client", "stranger"] {
+                let tls = Tls {
+                    who: Some(who),
+                    ..Tls::default()
+                };
+                run.tls(&format!("{who} {when}"), AT, tls);
+            }
+        };
+        somebody(run, "before");
+        run.write("roots.yaml", &roots("strangers.pem"));
+        run.wait_for(
+            "listener.127.0.0.1_10000.server_ssl_socket_factory.ssl_context_update_by_sds",
+            2,
+        );
+        somebody(run, "after");
+    }
+);
+
+/// A file with an authority as a secret.
+fn roots(file: &str) -> String {
+    format!(
+        "resources: [{{\"@type\": type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret, name: roots, validation_context: {{trusted_ca: {{filename: $DIR/{file}}}}}}}]"
+    )
+}

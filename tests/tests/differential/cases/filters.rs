@@ -37,6 +37,8 @@ case!(
     bootstrap(&[listen(AT, &[network("echo", "Echo", "")])], &[]),
     |run| {
         run.start();
+        run.route("a line", "", AT, b"hello\n");
+        // What comes with the end of a half is lost.
         run.exchange(AT, b"hello");
     }
 );

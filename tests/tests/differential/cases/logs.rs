@@ -107,6 +107,7 @@ fn filtered(filter: &str) -> String {
     )
 }
 
+/// One connection that goes well and one that does not, of which the log keeps some.
 macro_rules! filtered {
     ($name:ident, $filter:expr) => {
         case!($name, filtered($filter), |run| {
@@ -157,7 +158,7 @@ case!(
     |run| {
         run.upstream(UP, Answer::Echo);
         run.start();
-        run.exchange(AT, b"hello");
+        run.route("plaintext", "", AT, b"hello\n");
     }
 );
 

@@ -136,7 +136,7 @@ case!(
 );
 
 case!(
-    application_protocols_are_matched_in_tls,
+    a_transport_protocol_is_matched_before_application_protocols,
     inspected(&[
         ("a", "application_protocols: [h2]"),
         ("b", "application_protocols: ['istio-http/1.1', 'istio']"),
@@ -148,6 +148,28 @@ case!(
         alpn(run, &["h2", "http/1.1"]);
         alpn(run, &["http/1.1", "h2"]);
         alpn(run, &["istio"]);
+        alpn(run, &["other"]);
+        alpn(run, &[]);
+    }
+);
+
+case!(
+    application_protocols_are_matched_in_tls,
+    inspected(&[
+        ("a", "transport_protocol: tls, application_protocols: [h2]"),
+        (
+            "b",
+            "transport_protocol: tls, application_protocols: ['istio-http/1.1', 'istio']"
+        ),
+        ("c", "transport_protocol: tls"),
+        ("d", ""),
+    ]),
+    |run| {
+        named(run);
+        alpn(run, &["h2", "http/1.1"]);
+        alpn(run, &["http/1.1", "h2"]);
+        alpn(run, &["istio"]);
+        alpn(run, &["istio", "h2"]);
         alpn(run, &["other"]);
         alpn(run, &[]);
     }

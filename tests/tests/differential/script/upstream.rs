@@ -32,6 +32,8 @@ pub(crate) enum Answer {
     Silent,
     /// Answers each HTTP request with this status.
     Http(u16),
+    /// Answers each gRPC health check with this status.
+    Grpc(u8),
     /// Answers this to whatever comes first.
     Reply(&'static [u8]),
     /// TLS as somebody: says what was agreed on, then as `Echo`.
@@ -103,6 +105,7 @@ impl Answer {
             }
             Self::Silent => io::copy(&mut stream, &mut io::sink()).map(drop),
             Self::Http(status) => http(&mut stream, status),
+            Self::Grpc(status) => grpc(stream, status),
             Self::Reply(bytes) => {
                 let mut buffer = [0; 4096];
                 while stream.read(&mut buffer)? > 0 {
@@ -157,6 +160,37 @@ fn http(stream: &mut TcpStream, status: u16) -> io::Result<()> {
             )?;
         }
     }
+}
+
+/// HTTP/2 with one answer to all: a message of one field, its length before it, and trailers.
+fn grpc(stream: TcpStream, status: u8) -> io::Result<()> {
+    use http_body_util::{BodyExt, Full};
+    use hyper::{
+        HeaderMap, Request, Response, body::Incoming, header::HeaderValue, service::service_fn,
+    };
+    use hyper_util::rt::{TokioExecutor, TokioIo};
+
+    let answer = move |_: Request<Incoming>| async move {
+        let message = bytes::Bytes::copy_from_slice(&[0, 0, 0, 0, 2, 8, status]);
+        let mut trailers = HeaderMap::new();
+        trailers.insert("grpc-status", HeaderValue::from_static("0"));
+        let body = Full::new(message).with_trailers(async move { Some(Ok(trailers)) });
+        let mut response = Response::new(body);
+        let kind = HeaderValue::from_static("application/grpc");
+        response.headers_mut().insert("content-type", kind);
+        Ok::<_, std::convert::Infallible>(response)
+    };
+    stream.set_nonblocking(true)?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(async {
+        let stream = TokioIo::new(tokio::net::TcpStream::from_std(stream)?);
+        hyper::server::conn::http2::Builder::new(TokioExecutor::new())
+            .serve_connection(stream, service_fn(answer))
+            .await
+            .map_err(io::Error::other)
+    })
 }
 
 fn tls(connection: ServerConnection, stream: TcpStream) -> io::Result<()> {

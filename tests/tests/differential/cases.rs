@@ -18,4 +18,5 @@ mod filters;
 mod listeners;
 mod logs;
 mod matches;
+mod names;
 mod proxying;

@@ -25,28 +25,71 @@ const KNOWN: &[Known] = &[];
 /// Fails, telling all, when differences are not known, or known ones are no more.
 #[track_caller]
 pub(crate) fn judge(case: &str, found: &[Difference], itself: bool) {
-    let known: Vec<_> = KNOWN
-        .iter()
-        .filter(|known| !itself && (known.case == case || known.case == "*"))
-        .collect();
-    let is = |known: &Known, found: &Difference| {
-        matches(known.what, &found.what)
-            && matches(known.envoy, &found.envoy)
-            && matches(known.ours, &found.ours)
-    };
+    let report = report(if itself { &[] } else { KNOWN }, case, found);
+    assert!(report.is_empty(), "{case} differs:\n{report}");
+}
+
+/// What is wrong with the differences that were found; empty if nothing is.
+fn report(known: &[Known], case: &str, found: &[Difference]) -> String {
     let mut report = String::new();
+    let mut of_case = known
+        .iter()
+        .filter(|known| ["*", case].contains(&known.case));
     for found in found {
-        if !known.iter().any(|known| is(known, found)) {
+        if !of_case.clone().any(|known| known.is(found)) {
             let Difference { what, envoy, ours } = found;
             let _ = writeln!(report, "  {what}\n    envoy: {envoy}\n    ours:  {ours}");
         }
     }
-    for known in known {
-        if known.case != "*" && !found.iter().any(|found| is(known, found)) {
-            let _ = writeln!(report, "  declared but not there any more: {known:?}");
-        }
+    let of_case = of_case.by_ref().filter(|known| known.case != "*");
+    for known in of_case.filter(|known| !found.iter().any(|found| known.is(found))) {
+        let _ = writeln!(report, "  declared but not there any more: {known:?}");
     }
-    assert!(report.is_empty(), "{case} differs:\n{report}");
+    report
+}
+
+impl Known {
+    fn is(&self, found: &Difference) -> bool {
+        matches(self.what, &found.what)
+            && matches(self.envoy, &found.envoy)
+            && matches(self.ours, &found.ours)
+    }
+}
+
+#[test]
+fn only_what_is_declared_may_differ_and_must() {
+    let known = |case, what| Known {
+        case,
+        what,
+        envoy: "1",
+        ours: "*",
+        reason: "",
+    };
+    let found = [Difference {
+        what: "stat a.b".to_owned(),
+        envoy: "1".to_owned(),
+        ours: "2".to_owned(),
+    }];
+    let report = |known: &[Known], found: &[Difference]| report(known, "some", found).is_empty();
+    assert!(!report(&[], &found), "not declared");
+    assert!(report(&[known("some", "stat a.*")], &found), "declared");
+    assert!(
+        report(&[known("*", "stat a.*")], &found),
+        "declared for all"
+    );
+    assert!(
+        !report(&[known("other", "stat a.*")], &found),
+        "declared for another"
+    );
+    assert!(
+        !report(&[known("some", "log flags")], &found),
+        "declared otherwise"
+    );
+    assert!(!report(&[known("some", "stat a.*")], &[]), "no more");
+    assert!(
+        report(&[known("*", "stat a.*")], &[]),
+        "need not show in every case"
+    );
 }
 
 #[test]

@@ -61,6 +61,32 @@ const PAUSE: Duration = Duration::from_millis(20);
 /// Between two looks that must agree.
 const STILL: Duration = Duration::from_millis(60);
 
+/// What is compared of the statistics that are of one of these patterns.
+#[derive(Clone, Copy, Debug)]
+enum Compared<'a> {
+    /// The values of counters and gauges that are not zero.
+    Values(&'a [&'a str]),
+    /// The names of counters and gauges.
+    Names(&'a [&'a str]),
+}
+
+impl<'a> Compared<'a> {
+    fn patterns(self) -> &'a [&'a str] {
+        match self {
+            Self::Values(patterns) | Self::Names(patterns) => patterns,
+        }
+    }
+
+    /// How a value shows; histograms, whose values are no numbers, do not.
+    fn shown(self, value: &str) -> Option<String> {
+        let number: u64 = value.parse().ok()?;
+        match self {
+            Self::Values(_) => (number != 0).then(|| value.to_owned()),
+            Self::Names(_) => Some("there".to_owned()),
+        }
+    }
+}
+
 /// A program that runs bootstraps.
 #[derive(Clone, Debug)]
 pub(crate) struct Subject {
@@ -123,12 +149,33 @@ pub(crate) fn check(case: &str, bootstrap: &str, script: impl Fn(&mut Run<'_>) +
     check_statistics(case, bootstrap, COMPARED, script);
 }
 
+/// As [`check`], but of the statistics only the names are compared, with those that are zero.
+#[track_caller]
+pub(crate) fn check_names(
+    case: &str,
+    bootstrap: &str,
+    compared: &[&str],
+    script: impl Fn(&mut Run<'_>) + Sync,
+) {
+    compare(case, bootstrap, Compared::Names(compared), script);
+}
+
 /// As [`check`], with the patterns of the statistics to compare.
 #[track_caller]
 pub(crate) fn check_statistics(
     case: &str,
     bootstrap: &str,
     compared: &[&str],
+    script: impl Fn(&mut Run<'_>) + Sync,
+) {
+    compare(case, bootstrap, Compared::Values(compared), script);
+}
+
+#[track_caller]
+fn compare(
+    case: &str,
+    bootstrap: &str,
+    compared: Compared<'_>,
     script: impl Fn(&mut Run<'_>) + Sync,
 ) {
     let both = Subject::both();
@@ -189,7 +236,7 @@ fn observe(
     subject: &Subject,
     case: &str,
     bootstrap: &str,
-    compared: &[&str],
+    compared: Compared<'_>,
     script: impl Fn(&mut Run<'_>) + Sync,
 ) -> Observation {
     let scratch = Scratch::new(case, subject.name);
@@ -237,7 +284,7 @@ fn start(subject: &Subject, namespace: &Namespace, scratch: &Scratch) -> Process
 }
 
 /// The compared statistics once no downstream is connected and two looks agree.
-fn settled(compared: &[&str]) -> std::collections::BTreeMap<String, String> {
+fn settled(compared: Compared<'_>) -> std::collections::BTreeMap<String, String> {
     let look = || {
         let text = admin("GET", "/stats").unwrap_or_default();
         let all: Vec<(&str, &str)> = text
@@ -251,14 +298,12 @@ fn settled(compared: &[&str]) -> std::collections::BTreeMap<String, String> {
         });
         let wanted = |name: &str| {
             let of = |patterns: &[&str]| patterns.iter().any(|pattern| matches(pattern, name));
-            of(compared) && !of(NOT_COMPARED)
+            of(compared.patterns()) && !of(NOT_COMPARED)
         };
         idle.then(|| {
             all.into_iter()
-                .filter(|(name, value)| {
-                    wanted(name) && value.parse::<u64>().is_ok_and(|value| value != 0)
-                })
-                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .filter(|(name, _)| wanted(name))
+                .filter_map(|(name, value)| Some((name.to_owned(), compared.shown(value)?)))
                 .collect::<std::collections::BTreeMap<_, _>>()
         })
     };

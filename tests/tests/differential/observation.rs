@@ -48,7 +48,7 @@ impl Observation {
             let value = |of: &Self| {
                 of.statistics
                     .get(name)
-                    .map_or("0", |value| value)
+                    .map_or("none or 0", |value| value)
                     .to_owned()
             };
             note(&mut found, format!("stat {name}"), value(self), value(ours));

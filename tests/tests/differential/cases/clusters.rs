@@ -553,6 +553,12 @@ steady!(
     }
 );
 
+steady!(
+    a_check_that_is_not_answered_fails,
+    probed("tcp_health_check: {send: {text: '50494e47'}, receive: [{text: '504f4e47'}]}"),
+    |run| probe(run, Answer::Reply(b"PONG"), Answer::Silent),
+);
+
 case!(
     a_time_out_of_connecting_closes,
     bootstrap(

@@ -212,7 +212,7 @@ pub(crate) fn check_verdict(case: &str, bootstrap: &str, path: Option<&str>) {
     if envoy.0 != ours.0 {
         found.push(Difference {
             what: "validate".to_owned(),
-            envoy: envoy.0.clone(),
+            envoy: envoy.0,
             ours: ours.0.clone(),
         });
     } else {

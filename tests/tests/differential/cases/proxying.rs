@@ -142,3 +142,84 @@ case!(
         run.note("idle", &quiet);
     },
 );
+
+case!(
+    a_client_that_leaves_before_the_upstream_answers_is_logged,
+    one("cluster: one", ""),
+    |run| {
+        run.upstream(UP, Answer::Silent);
+        run.start();
+        let mut client = run.connect(AT);
+        client.send(b"hello");
+        run.wait_for("cluster.one.upstream_cx_tx_bytes_total", 5);
+        client.finish();
+        let rest = client.rest();
+        run.note("silent", &rest);
+    }
+);
+
+case!(
+    data_makes_a_connection_not_idle,
+    one("cluster: one, idle_timeout: 0.4s", ""),
+    |run| {
+        run.upstream(UP, Answer::Echo);
+        run.start();
+        let mut client = run.connect(AT);
+        for _ in 0..4 {
+            client.send(b"x\n");
+            let line = client.line();
+            run.note("still there", &line);
+            let quiet = client.quiet_for(Duration::from_millis(200));
+            run.note("quiet", &quiet);
+        }
+        let rest = client.rest();
+        run.note("idle", &rest);
+    }
+);
+
+case!(
+    an_access_log_may_be_written_in_between,
+    bootstrap(
+        &[listen(
+            AT,
+            &[proxy(
+                "cluster: one, access_log_options: {access_log_flush_interval: 0.3s}"
+            )]
+        )],
+        &[fixed("one", &[UP], "")],
+    ),
+    |run| {
+        run.upstream(UP, Answer::Echo);
+        run.start();
+        let mut client = run.connect(AT);
+        let quiet = client.quiet_for(Duration::from_millis(450));
+        run.note("for a time", &quiet);
+        client.finish();
+        let rest = client.rest();
+        run.note("at the end", &rest);
+    }
+);
+
+case!(
+    two_listeners_share_a_cluster,
+    bootstrap(
+        &[
+            listen(AT, &[tcp("one")]),
+            listen(
+                "127.0.0.1:10001",
+                &[proxy("cluster: one, stat_prefix: other")]
+            ),
+        ],
+        &[fixed("one", &[UP], "")],
+    )
+    .replace(
+        "stat_prefix: tcp, access_log: [$LOG], cluster: one, stat_prefix: other",
+        "stat_prefix: other, access_log: [$LOG], cluster: one"
+    ),
+    |run| {
+        run.upstream(UP, Answer::Echo);
+        run.start();
+        run.exchange(AT, b"hello");
+        run.exchange("127.0.0.1:10001", b"hello");
+    }
+);

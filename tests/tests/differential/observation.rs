@@ -10,7 +10,7 @@ const FIRST_EPHEMERAL: u32 = 32_768;
 pub(crate) struct Observation {
     /// What clients and upstreams saw, in order, by what they did.
     pub(crate) seen: Vec<(String, String)>,
-    /// The lines of the access log, in the order of the alphabet.
+    /// The lines of the access log, by endpoint and then in their order.
     pub(crate) log: Vec<String>,
     /// Statistics by name, those that are not zero.
     pub(crate) statistics: BTreeMap<String, String>,
@@ -28,10 +28,12 @@ pub(crate) struct Difference {
 }
 
 impl Observation {
-    /// The access log of a file: without ephemeral ports, sorted.
+    /// The access log of a file: without ephemeral ports, by endpoint.
     pub(crate) fn set_log(&mut self, text: &str) {
         self.log = text.lines().map(without_ephemeral_ports).collect();
-        self.log.sort();
+        // Which endpoint comes first is chance.
+        self.log
+            .sort_by_key(|line| endpoint(line).map(str::to_owned));
     }
 
     /// All places where two observations are not equal.
@@ -110,6 +112,10 @@ fn compare_logs(found: &mut Vec<Difference>, envoy: &[String], ours: &[String]) 
             );
         }
     }
+}
+
+fn endpoint(line: &str) -> Option<&str> {
+    line.split('\t').find(|field| field.starts_with("up_host="))
 }
 
 /// Writes `:PORT` (or `=PORT`) for each port that the kernel chose.

@@ -287,6 +287,8 @@ case!(
             std::thread::sleep(Duration::from_millis(5));
         }
         let line = client.line();
+        client.finish();
+        client.rest();
         run.note("in pieces", &line);
     }
 );

@@ -114,7 +114,7 @@ macro_rules! filtered {
             run.upstream(UP, Answer::Echo);
             run.start();
             run.exchange(AT, b"hello");
-            run.exchange("127.0.0.1:10001", b"hello");
+            run.exchange("127.0.0.1:10001", b"");
         });
     };
 }

@@ -151,6 +151,7 @@ pub(super) fn line(stream: &mut impl Read) -> String {
             Ok(0) => return format!("{} eof", shown(&line)).trim_start().to_owned(),
             Ok(_) if byte == *b"\n" => return shown(&line),
             Ok(_) => line.push(byte[0]),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => {
                 return format!("{} {}", shown(&line), kind(&error))
                     .trim_start()
@@ -167,6 +168,7 @@ pub(super) fn rest(stream: &mut impl Read) -> String {
         match stream.read(&mut buffer) {
             Ok(0) => break "eof".to_owned(),
             Ok(length) => all.extend_from_slice(&buffer[..length]),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => break kind(&error),
         }
     };

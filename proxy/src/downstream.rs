@@ -21,7 +21,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use self::record::Record;
+use self::record::{Limited, Record};
 use crate::{
     access_log::{AccessLogs, LogType},
     authorization::{Facts as PolicyFacts, PeerIdentity},
@@ -39,7 +39,7 @@ use crate::{
     stream::{Stream, reset},
     tcp::{self, Broken, Failure, Meter, relay::relay},
     tls::{self, Ends},
-    upstream::{For, Transport, Upstream},
+    upstream::{For, Transport},
 };
 
 /// More than the filters of a listener look at.
@@ -57,7 +57,7 @@ pub async fn serve(worker: Arc<Worker>, active: Arc<Active>, tcp: TcpStream, pee
         return;
     };
     let mut record = Record::new(worker, active, &tcp, canonical(peer));
-    let ending = record.carry(Stream::new(tcp)).await;
+    let ending = record.carry(Stream::silent(tcp)).await;
     record.ended(&ending);
 }
 
@@ -166,8 +166,39 @@ impl Record {
 
     /// Lets the filters of the chain decide, and the last of them take the connection.
     async fn filter(&mut self, chain: &FilterChain, mut transport: Transport) -> Ending {
-        let mut of_filter = None;
         let mut held = Vec::new();
+        let of_filter = match self.admit(chain, &mut held).await {
+            Ok(of_filter) => of_filter,
+            Err(refusal) => {
+                transport.close().await;
+                return Ending::Refused(refusal);
+            }
+        };
+        match &chain.filters.terminal {
+            Some(TerminalFilter::TcpProxy(proxy)) => {
+                let Some(counts) = &chain.statistics.tcp_proxy else {
+                    return Ending::Refused(Refusal::NoFilters);
+                };
+                let counts = counts.clone();
+                let counts = counts.of(self.worker.number);
+                self.proxy(proxy, counts, of_filter.as_deref(), transport)
+                    .await
+            }
+            Some(TerminalFilter::Echo) => Box::pin(echo(&mut transport, self.peer)).await,
+            Some(TerminalFilter::DirectResponse(direct)) => {
+                Box::pin(respond(&mut transport, &direct.response, self.peer)).await
+            }
+            None => Ending::Refused(Refusal::NoFilters),
+        }
+    }
+
+    /// Asks the filters before the last; the cluster, if one of them names it.
+    async fn admit(
+        &self,
+        chain: &FilterChain,
+        held: &mut Vec<Limited>,
+    ) -> Result<Option<Box<str>>, Refusal> {
+        let mut of_filter = None;
         let filters = chain.filters.filters.iter().zip(&chain.statistics.filters);
         for (filter, statistics) in filters {
             match filter {
@@ -188,7 +219,7 @@ impl Record {
                         if let Some(delay) = delay {
                             sleep(delay).await;
                         }
-                        return Ending::Refused(Refusal::OverConnectionLimit);
+                        return Err(Refusal::OverConnectionLimit);
                     }
                 },
                 NetworkFilter::LocalRateLimit(limit) => {
@@ -196,7 +227,7 @@ impl Record {
                         if let FilterStatistics::LocalRateLimit(counts) = statistics {
                             counts.of(self.worker.number).rate_limited.increment();
                         }
-                        return Ending::Refused(Refusal::RateLimited);
+                        return Err(Refusal::RateLimited);
                     }
                 }
                 NetworkFilter::Rbac(rbac) => {
@@ -220,7 +251,7 @@ impl Record {
                         if let Some(delay) = rbac.delay_deny {
                             sleep(delay).await;
                         }
-                        return Ending::Refused(Refusal::Denied {
+                        return Err(Refusal::Denied {
                             details: details.unwrap_or_default(),
                             words: words.unwrap_or_default(),
                         });
@@ -228,22 +259,7 @@ impl Record {
                 }
             }
         }
-        match &chain.filters.terminal {
-            Some(TerminalFilter::TcpProxy(proxy)) => {
-                let Some(counts) = &chain.statistics.tcp_proxy else {
-                    return Ending::Refused(Refusal::NoFilters);
-                };
-                let counts = counts.clone();
-                let counts = counts.of(self.worker.number);
-                self.proxy(proxy, counts, of_filter.as_deref(), transport)
-                    .await
-            }
-            Some(TerminalFilter::Echo) => Box::pin(echo(&mut transport, self.peer)).await,
-            Some(TerminalFilter::DirectResponse(direct)) => {
-                Box::pin(respond(&mut transport, &direct.response, self.peer)).await
-            }
-            None => Ending::Refused(Refusal::NoFilters),
-        }
+        Ok(of_filter)
     }
 
     /// What policies ask of the downstream's certificate.
@@ -266,7 +282,7 @@ impl Record {
         proxy: &TcpProxy<AccessLogs>,
         counts: &TcpProxyStatistics,
         of_filter: Option<&str>,
-        downstream: Transport,
+        mut downstream: Transport,
     ) -> Ending {
         counts.downstream_cx_total.increment();
         if proxy.access_log_options.flush_on_start {
@@ -292,6 +308,7 @@ impl Record {
                 if matches!(ending, Ending::NoCluster(_)) {
                     counts.downstream_cx_no_route.increment();
                 }
+                downstream.close().await;
                 return ending;
             }
         };
@@ -299,21 +316,30 @@ impl Record {
         if proxy.access_log_options.flush_on_connected {
             self.log_now(&proxy.access_log, LogType::TcpUpstreamConnected);
         }
-        let Upstream { transport, .. } = upstream;
+        let mut upstream = upstream;
+        downstream.stream().begin();
         let expires = proxy.max_downstream_connection_duration(fastrand::u64(..));
-        let ending = {
-            let passing = pin!(self.pass(counts, downstream, transport));
+        let passed = {
+            let passing = pin!(self.pass(counts, &mut downstream, &mut upstream.transport));
             select! {
-                ending = passing => ending,
+                passed = passing => Ok(passed),
                 idle = self.idle(proxy.idle_timeout) => {
                     counts.idle_timeout.increment();
-                    Ending::Idle(idle)
+                    Err(Ending::Idle(idle))
                 }
                 expired = self.expired(expires) => {
                     counts.max_downstream_connection_duration.increment();
-                    Ending::Expired(expired)
+                    Err(Ending::Expired(expired))
                 }
-                () = self.log_again(proxy) => Ending::Cut,
+                () = self.log_again(proxy) => Err(Ending::Cut),
+            }
+        };
+        let ending = match passed {
+            Ok(passed) => self.part(passed, downstream, upstream.transport).await,
+            Err(ending) => {
+                downstream.close().await;
+                upstream.transport.close().await;
+                ending
             }
         };
         self.disconnected(&ending);
@@ -323,11 +349,11 @@ impl Record {
     async fn pass(
         &self,
         counts: &TcpProxyStatistics,
-        mut downstream: Transport,
-        mut upstream: Transport,
-    ) -> Ending {
+        downstream: &mut Transport,
+        upstream: &mut Transport,
+    ) -> Result<(), Failure> {
         let Some(cluster) = &self.attempts.cluster else {
-            return Ending::Cut;
+            return Ok(());
         };
         let connections = cluster.statistics.connections.of(self.worker.number);
         let received = [
@@ -340,7 +366,7 @@ impl Record {
         ];
         let received = meter(&self.received, &received);
         let sent = meter(&self.sent, &sent);
-        let passed = match (&mut downstream, &mut upstream) {
+        match (downstream, upstream) {
             (Transport::Raw(downstream), Transport::Raw(upstream)) => {
                 tcp::pass(downstream, upstream, &self.worker.pipes, received, sent).await
             }
@@ -353,7 +379,16 @@ impl Record {
             (Transport::Tls(downstream), Transport::Tls(upstream)) => {
                 relay(&mut **downstream, &mut **upstream, received, sent).await
             }
-        };
+        }
+    }
+
+    /// Ends both sides after bytes were passed on.
+    async fn part(
+        &self,
+        passed: Result<(), Failure>,
+        downstream: Transport,
+        upstream: Transport,
+    ) -> Ending {
         let endpoint = self.attempts.endpoint.as_ref();
         let address = endpoint.map_or(self.local, |endpoint| endpoint.address);
         match passed {

@@ -38,7 +38,8 @@ pub enum Farewell {
 /// One side of a connection.
 ///
 /// Dropped early, whether by a failure, by the end of the process or by a panic, it sends a reset:
-/// the peer must not take a stream that was cut for one that is complete.
+/// the peer must not take a stream that was cut for one that is complete. One that is refused before
+/// anything was passed on has nothing that could be cut, and is closed in order, as Envoy does.
 #[derive(Debug)]
 pub struct Stream {
     tcp: TcpStream,
@@ -52,6 +53,14 @@ impl Stream {
             tcp,
             complete: Cell::new(false),
         }
+    }
+
+    /// Takes a connected socket on which nothing is said yet, so that it is closed in order until
+    /// [`Stream::begin`].
+    pub fn silent(tcp: TcpStream) -> Self {
+        let stream = Self::new(tcp);
+        stream.complete();
+        stream
     }
 
     /// The socket.
@@ -72,6 +81,11 @@ impl Stream {
     /// From now on it is closed in order when it is dropped.
     pub fn complete(&self) {
         self.complete.set(true);
+    }
+
+    /// From now on it is reset when it is dropped.
+    pub fn begin(&self) {
+        self.complete.set(false);
     }
 
     /// Ends the side that did not break.

@@ -34,6 +34,9 @@ use crate::{
     tls::{self, Ends, Handshaked},
 };
 
+/// How long a peer may take nothing, before it is not told the end of TLS.
+const FAREWELL: Duration = Duration::from_millis(100);
+
 /// What is spoken with one side.
 #[derive(Debug)]
 pub enum Transport {
@@ -55,6 +58,15 @@ impl Transport {
                     let _ = timeout(LINGER, stream.shutdown()).await;
                 }
             }
+        }
+    }
+
+    /// Closes in order, as far as that can be said to the peer at once.
+    pub async fn close(self) {
+        self.stream().complete();
+        if let Self::Tls(mut stream) = self {
+            // Fails only for a peer that is gone, or takes nothing.
+            let _ = timeout(FAREWELL, stream.shutdown()).await;
         }
     }
 

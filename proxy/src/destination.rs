@@ -115,6 +115,32 @@ pub fn decide(
     Ok(OriginalDst(address))
 }
 
+/// Where a connection was going before it was redirected, from what the kernel says about it.
+///
+/// `local` is the address that it arrived at. At a `transparent` socket that is where it was going,
+/// unless the port is the socket's own (`own_port`): then it came straight here, or by a redirect all
+/// the same. That is how the pod's own connections to itself come if they have the proxy's user id.
+///
+/// # Errors
+/// The kernel does not tell.
+pub fn restored(
+    local: SocketAddr,
+    transparent: bool,
+    own_port: impl FnOnce(u16) -> bool,
+    original: impl FnOnce() -> io::Result<SocketAddr>,
+) -> io::Result<SocketAddr> {
+    let local = canonical(local);
+    if transparent && !own_port(local.port()) {
+        return Ok(local);
+    }
+    match original() {
+        Ok(address) => Ok(canonical(address)),
+        // Connection tracking knows nothing of it, so it came straight to the listener.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(local),
+        Err(error) => Err(error),
+    }
+}
+
 /// An IPv4 address in its own form, where a socket of both families gives it as `::ffff:1.2.3.4`.
 pub fn canonical(address: SocketAddr) -> SocketAddr {
     match address {

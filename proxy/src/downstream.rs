@@ -25,7 +25,7 @@ use self::record::{Limited, Record};
 use crate::{
     access_log::{AccessLogs, LogType},
     authorization::{Facts as PolicyFacts, PeerIdentity},
-    destination::canonical,
+    destination::{self, NotRedirected, canonical},
     ending::{Ending, Refusal},
     filter_chain::Facts,
     inspector::{Inspected, Inspection, Progress},
@@ -50,27 +50,48 @@ const IDLE_LOOKS: u32 = 10;
 
 /// Carries one connection to its end.
 pub async fn serve(worker: Arc<Worker>, active: Arc<Active>, tcp: TcpStream, peer: SocketAddr) {
-    let active = hand_over(&worker, active, &tcp);
+    let restored = restore(&worker, &active, &tcp);
+    let active = hand_over(&worker, active, &restored);
     let Some(_counted) = active.enter() else {
         let counted = active.statistics.of(worker.number);
         counted.downstream_cx_overflow.increment();
         return;
     };
     let mut record = Record::new(worker, active, &tcp, canonical(peer));
+    record.restored(restored);
     let ending = record.carry(Stream::silent(tcp)).await;
     record.ended(&ending);
 }
 
+/// Where the connection was going before it was redirected, if its listener wants to know.
+fn restore(worker: &Worker, active: &Active, tcp: &TcpStream) -> io::Result<Option<SocketAddr>> {
+    let listener = active.current();
+    if !listener.restores() {
+        return Ok(None);
+    }
+    let original = destination::restored(
+        tcp.local_addr()?,
+        listener.is_transparent(),
+        |port| active.addresses.iter().any(|own| own.port() == port),
+        || worker.plane.redirect.original_dst(tcp),
+    );
+    original.map(Some)
+}
+
 /// The listener of the original destination, if this one hands connections over and there is one.
-fn hand_over(worker: &Worker, active: Arc<Active>, tcp: &TcpStream) -> Arc<Active> {
+fn hand_over(
+    worker: &Worker,
+    active: Arc<Active>,
+    restored: &io::Result<Option<SocketAddr>>,
+) -> Arc<Active> {
+    let Ok(Some(original)) = restored else {
+        return active;
+    };
     if !active.current().hands_over {
         return active;
     }
-    let Ok(original) = worker.plane.redirect.original_dst(tcp) else {
-        return active;
-    };
     let listeners = worker.plane.listeners.load();
-    match listeners.find(canonical(original)) {
+    match listeners.find(*original) {
         Some(other) if !Arc::ptr_eq(other, &active) => other.clone(),
         _ => active,
     }
@@ -78,9 +99,6 @@ fn hand_over(worker: &Worker, active: Arc<Active>, tcp: &TcpStream) -> Arc<Activ
 
 impl Record {
     async fn carry(&mut self, mut stream: Stream) -> Ending {
-        if self.listener.filters.original_dst() || self.listener.hands_over {
-            self.restore(stream.tcp());
-        }
         let inspected = match self.inspect(&mut stream).await {
             Ok(inspected) => inspected,
             Err(reason) => {
@@ -126,14 +144,6 @@ impl Record {
         select! {
             ending = self.filter(&chain, transport) => ending,
             () = chain.closing.closed() => Ending::Drained,
-        }
-    }
-
-    /// Takes the address that the connection was going to before it was redirected.
-    fn restore(&mut self, tcp: &TcpStream) {
-        // Connection tracking knows nothing of one that came straight here.
-        if let Ok(original) = self.worker.plane.redirect.original_dst(tcp) {
-            self.local = canonical(original);
         }
     }
 
@@ -262,6 +272,16 @@ impl Record {
         Ok(of_filter)
     }
 
+    /// Why a connection leads to the proxy itself, where the kernel has not told another destination.
+    fn explained(&mut self, ending: Ending) -> Ending {
+        match (ending, self.unrestored.take()) {
+            (Ending::NotRedirected(NotRedirected::OwnPort(local)), Some(source)) => {
+                Ending::NotRedirected(NotRedirected::Unknown { local, source })
+            }
+            (ending, _) => ending,
+        }
+    }
+
     /// What policies ask of the downstream's certificate.
     fn identity(&self) -> Option<PeerIdentity> {
         let handshaked = self.tls.as_ref()?;
@@ -309,7 +329,7 @@ impl Record {
                     counts.downstream_cx_no_route.increment();
                 }
                 downstream.close().await;
-                return ending;
+                return self.explained(ending);
             }
         };
         self.connected(&upstream);

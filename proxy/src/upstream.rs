@@ -25,7 +25,7 @@ use crate::{
     },
     connect::{self, connect_with},
     destination::NotRedirected,
-    direction::Direction,
+    direction::{BLACK_HOLE_CLUSTER, Direction},
     ending::Ending,
     network_filter::tcp_proxy::{ClusterChoice, TcpProxy},
     plane::Worker,
@@ -152,7 +152,10 @@ impl Attempts {
                     counted.upstream_cx_none_healthy.increment();
                     return Err(Ending::NoEndpoint(cluster.config.name.clone()));
                 }
-                Err(reason) => return Err(Ending::NotRedirected(reason)),
+                Err(reason) => {
+                    self.black_hole(worker);
+                    return Err(Ending::NotRedirected(reason));
+                }
             };
             let failed = match self.attempt(worker, &cluster, &endpoint, wanted).await {
                 Ok(upstream) => return Ok(upstream),
@@ -168,6 +171,16 @@ impl Attempts {
             if let Some(backoff) = &proxy.backoff {
                 sleep(backoff.pause(self.count() - 1, random.u64(..))).await;
             }
+        }
+    }
+
+    /// Sends a connection that would come back to us to the cluster without endpoints, if there is
+    /// one.
+    fn black_hole(&mut self, worker: &Worker) {
+        if let Some(cluster) = worker.plane.clusters.load().get(BLACK_HOLE_CLUSTER) {
+            let counted = cluster.statistics.connections.of(worker.number);
+            counted.upstream_cx_none_healthy.increment();
+            self.cluster = Some(cluster.clone());
         }
     }
 

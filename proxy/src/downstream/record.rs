@@ -2,6 +2,7 @@
 //! before.
 
 use std::{
+    io,
     net::SocketAddr,
     sync::Arc,
     time::{Instant, SystemTime},
@@ -46,6 +47,8 @@ pub(super) struct Record {
     pub(super) direct_local: SocketAddr,
     /// Where the connection was going.
     pub(super) local: SocketAddr,
+    /// Why the kernel has not told where that was.
+    pub(super) unrestored: Option<io::Error>,
     pub(super) server_name: Option<Box<str>>,
     pub(super) tls: Option<Box<Handshaked>>,
     handshake_end: Option<Instant>,
@@ -99,6 +102,7 @@ impl Record {
             remote: peer,
             direct_local: local,
             local,
+            unrestored: None,
             server_name: None,
             tls: None,
             handshake_end: None,
@@ -107,6 +111,14 @@ impl Record {
             received: Counter::default(),
             sent: Counter::default(),
             told: false,
+        }
+    }
+
+    /// Takes the address that the connection was going to before it was redirected.
+    pub(super) fn restored(&mut self, restored: io::Result<Option<SocketAddr>>) {
+        match restored {
+            Ok(original) => self.local = original.unwrap_or(self.local),
+            Err(error) => self.unrestored = Some(error),
         }
     }
 

@@ -293,6 +293,18 @@ impl Listener {
         })
     }
 
+    /// Whether it wants to know where redirected connections were going.
+    pub fn restores(&self) -> bool {
+        self.hands_over || self.filters.original_dst()
+    }
+
+    /// Whether connections come to it that were going elsewhere, with that address.
+    pub fn is_transparent(&self) -> bool {
+        self.bindings
+            .iter()
+            .any(|binding| binding.transparent == Some(true))
+    }
+
     /// All filter chains, the default one last.
     pub fn all_chains(&self) -> impl Iterator<Item = &Arc<FilterChain>> {
         self.chains

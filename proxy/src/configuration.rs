@@ -1,5 +1,7 @@
 //! A bootstrap file → a snapshot, or every fault at once.
 
+mod kept;
+
 use std::{
     fmt, fs, io,
     path::{Path, PathBuf},
@@ -13,6 +15,7 @@ use fairlead_xds::{
     read::{self, Format, UnknownFields},
 };
 
+pub use self::kept::KeptBootstrap;
 use crate::compile::{Fault, Findings};
 
 /// Where a configuration comes from.

@@ -6,7 +6,7 @@ mod apply;
 use std::{
     io,
     net::SocketAddr,
-    sync::{Arc, Mutex},
+    sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
 
@@ -25,7 +25,7 @@ use crate::{
     access_log::{self, Outputs, Sinks, Surroundings as LogSurroundings, Writer},
     admin::served::{Served, router},
     compile::{Findings, values::socket_address},
-    configuration::{self, ConfigurationError, Source, Stamp, read_secrets},
+    configuration::{self, ConfigurationError, KeptBootstrap, Source, Stamp, read_secrets},
     descriptors,
     lifecycle::{Lifecycle, State, Stop},
     listener::config::Surroundings,
@@ -248,7 +248,7 @@ impl Server {
                 log,
                 contexts: compiler.contexts.clone(),
                 plane: running.plane(),
-                bootstrap: Mutex::new(Arc::new(bootstrap)),
+                bootstrap: KeptBootstrap::new(&bootstrap),
                 reopen,
                 concurrency: options.concurrency,
                 started: SystemTime::now(),
@@ -346,7 +346,7 @@ impl Server {
         let snapshot = self.compiler.compile(&bootstrap, &before)?;
         running.apply_clusters(&snapshot);
         running.apply_listeners(&self.threads, &snapshot, &bootstrap)?;
-        running.showing(bootstrap);
+        running.showing(&bootstrap);
         Ok(())
     }
 }

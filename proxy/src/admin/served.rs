@@ -1,10 +1,6 @@
 //! The admin port of a proxy that runs a bootstrap: Envoy's paths, and Envoy's forms of the answers.
 
-use std::{
-    fmt::Write,
-    sync::{Arc, Mutex, PoisonError},
-    time::SystemTime,
-};
+use std::{fmt::Write, sync::Arc, time::SystemTime};
 
 use axum::{
     Router,
@@ -14,12 +10,9 @@ use axum::{
 };
 use fairlead_runtime::log;
 use fairlead_xds::{
-    envoy::{
-        admin::v3::{
-            BootstrapConfigDump, ClustersConfigDump, ConfigDump, ListenersConfigDump,
-            clusters_config_dump::StaticCluster, listeners_config_dump::StaticListener,
-        },
-        config::bootstrap::v3::Bootstrap,
+    envoy::admin::v3::{
+        BootstrapConfigDump, ClustersConfigDump, ConfigDump, ListenersConfigDump,
+        clusters_config_dump::StaticCluster, listeners_config_dump::StaticListener,
     },
     google::protobuf::{Any, Timestamp},
     json::{Layout, Secrets, message_to_json},
@@ -30,6 +23,7 @@ use serde_json::{Value, json};
 use super::{Handler, Parameters, dispatch, help, is_json, json as json_page, ready};
 use crate::{
     access_log::Reopen,
+    configuration::KeptBootstrap,
     lifecycle::{Lifecycle, Stop},
     plane::Plane,
     stats::{Store, export},
@@ -49,7 +43,7 @@ pub struct Served {
     /// Listeners and clusters.
     pub plane: Arc<Plane>,
     /// What is in force.
-    pub bootstrap: Mutex<Arc<Bootstrap>>,
+    pub bootstrap: KeptBootstrap,
     /// The files of access logs.
     pub reopen: Reopen,
     /// How many workers.
@@ -285,11 +279,7 @@ fn clusters(served: &Served, parameters: &Parameters) -> Response {
 }
 
 fn config_dump(served: &Served) -> Response {
-    let bootstrap = served
-        .bootstrap
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .clone();
+    let bootstrap = served.bootstrap.decoded();
     let since = served.started.duration_since(SystemTime::UNIX_EPOCH);
     let since = since.unwrap_or_default();
     let updated = Some(Timestamp {
@@ -314,7 +304,7 @@ fn config_dump(served: &Served) -> Response {
         ..ListenersConfigDump::default()
     };
     let whole = BootstrapConfigDump {
-        bootstrap: Some((*bootstrap).clone()),
+        bootstrap: Some(bootstrap),
         last_updated: updated,
     };
     let dump = ConfigDump {

@@ -1,12 +1,6 @@
 //! Puts a snapshot in force: what stays the same is kept, with its connections.
 
-use std::{
-    collections::HashMap,
-    io,
-    net::SocketAddr,
-    sync::{Arc, PoisonError},
-    time::Duration,
-};
+use std::{collections::HashMap, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use fairlead_xds::{
     envoy::config::bootstrap::v3::{Bootstrap, runtime_layer::LayerSpecifier},
@@ -102,13 +96,9 @@ impl Running {
         self.served = Some(served);
     }
 
-    pub(super) fn showing(&self, bootstrap: Bootstrap) {
+    pub(super) fn showing(&self, bootstrap: &Bootstrap) {
         if let Some(served) = &self.served {
-            let mut shown = served
-                .bootstrap
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
-            *shown = Arc::new(bootstrap);
+            served.bootstrap.replace(bootstrap);
         }
     }
 
@@ -117,10 +107,7 @@ impl Running {
         let Some(served) = &self.served else {
             return;
         };
-        let now = served
-            .bootstrap
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let now = served.bootstrap.decoded();
         let secrets = |bootstrap: &Bootstrap| {
             let resources = bootstrap.static_resources.as_ref();
             resources

@@ -1,0 +1,113 @@
+//! The bootstrap in force, for operators.
+
+use std::{
+    fmt,
+    io::Write,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use fairlead_xds::{
+    bootstrap::{Pieces, pieces},
+    envoy::config::bootstrap::v3::Bootstrap,
+    prost::{Message, bytes::Bytes},
+};
+use flate2::{
+    Compression,
+    write::{DeflateDecoder, DeflateEncoder},
+};
+
+/// A bootstrap that is seldom looked at: encoded and compressed, it takes a hundredth of the memory that
+/// it takes decoded.
+pub struct KeptBootstrap(Mutex<Arc<[u8]>>);
+
+/// It may hold keys.
+impl fmt::Debug for KeptBootstrap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KeptBootstrap").finish_non_exhaustive()
+    }
+}
+
+impl KeptBootstrap {
+    /// Keeps this one.
+    pub fn new(bootstrap: &Bootstrap) -> Self {
+        Self(Mutex::new(packed(bootstrap)))
+    }
+
+    /// Keeps another one from now on.
+    pub fn replace(&self, bootstrap: &Bootstrap) {
+        let next = packed(bootstrap);
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = next;
+    }
+
+    /// All of it. For thousands of clusters this takes megabytes: not to be held for long.
+    pub fn decoded(&self) -> Bootstrap {
+        Bootstrap::decode(self.encoded()).expect("what is kept was a bootstrap")
+    }
+
+    /// Its listeners, clusters and secrets one by one as they are encoded, and the rest of it.
+    pub fn pieces(&self) -> Pieces {
+        pieces(&self.encoded()).expect("what is kept was a bootstrap")
+    }
+
+    /// Its encoded form.
+    pub fn encoded(&self) -> Bytes {
+        let packed = self
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        let mut decoder = DeflateDecoder::new(Vec::new());
+        let unpacked = decoder
+            .write_all(&packed)
+            .and_then(|()| decoder.finish())
+            .expect("what is kept was compressed here");
+        unpacked.into()
+    }
+}
+
+fn packed(bootstrap: &Bootstrap) -> Arc<[u8]> {
+    let mut encoder = DeflateEncoder::new(Vec::new(), Compression::fast());
+    let packed = encoder
+        .write_all(&bootstrap.encode_to_vec())
+        .and_then(|()| encoder.finish())
+        .expect("a vector takes whatever is written");
+    packed.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use fairlead_xds::envoy::config::{
+        bootstrap::v3::bootstrap::StaticResources, cluster::v3::Cluster,
+    };
+
+    use super::*;
+
+    fn bootstrap(clusters: usize) -> Bootstrap {
+        let clusters = (0..clusters).map(|index| Cluster {
+            name: format!("outbound|80||service-{index}.shop.svc.cluster.local"),
+            ..Cluster::default()
+        });
+        Bootstrap {
+            static_resources: Some(StaticResources {
+                clusters: clusters.collect(),
+                ..StaticResources::default()
+            }),
+            ..Bootstrap::default()
+        }
+    }
+
+    #[test]
+    fn what_is_kept_comes_back_whole_and_in_pieces() {
+        let kept = KeptBootstrap::new(&Bootstrap::default());
+        assert_eq!(kept.decoded(), Bootstrap::default());
+        kept.replace(&bootstrap(1_000));
+        assert_eq!(kept.decoded(), bootstrap(1_000));
+        assert_eq!(kept.pieces().clusters.len(), 1_000);
+    }
+
+    #[test]
+    fn what_is_kept_of_a_cluster_is_less_than_its_name() {
+        let kept = KeptBootstrap::new(&bootstrap(1_000));
+        assert!(kept.0.lock().expect("nothing panics here").len() < 20_000);
+    }
+}

@@ -25,6 +25,8 @@ impl Replicas {
             .context("list pods")?;
         let containers: Vec<(&str, &str)> = pods
             .iter()
+            // One that is being replaced would end while it is measured.
+            .filter(|pod| pod.metadata.deletion_timestamp.is_none())
             .filter_map(|pod| pod.status.as_ref())
             .flat_map(|status| status.container_statuses.iter().flatten())
             .filter_map(|container| {

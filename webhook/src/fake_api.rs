@@ -1,4 +1,5 @@
-//! An API server for tests, which knows objects by their paths: get, list, watch, create and merge.
+//! An API server for tests, which knows objects by their paths: get, list, watch, create, replace, merge
+//! and server-side apply.
 
 use std::{
     collections::BTreeMap,
@@ -6,20 +7,22 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use axum::http::{Method, Request, Response, StatusCode};
+use axum::http::{Method, Request, Response, StatusCode, header::CONTENT_TYPE};
 use bytes::Bytes;
 use futures_util::{future, stream};
 use http_body_util::{BodyExt, Full, StreamBody, combinators::BoxBody};
 use hyper::body::Frame;
 use kube::{Client, client::Body};
 use serde_json::{Value, json};
-use tokio::sync::watch;
+use tokio::sync::{Barrier, watch};
 
 /// The server's end, shared by all its clients.
 #[derive(Clone, Debug)]
 pub(crate) struct Fake {
     state: Arc<Mutex<State>>,
     version: watch::Sender<u64>,
+    /// The first replacements wait for each other here.
+    race: Option<Arc<Barrier>>,
 }
 
 #[derive(Debug, Default)]
@@ -28,6 +31,9 @@ struct State {
     /// Changes with their versions and paths.
     changes: Vec<(u64, String, Value)>,
     calls: Vec<String>,
+    /// The paths of what clients have written, and how often they came too late for that.
+    writes: Vec<String>,
+    conflicts: usize,
     mood: Mood,
 }
 
@@ -49,7 +55,14 @@ impl Fake {
         Self {
             state: Arc::default(),
             version: watch::channel(1).0,
+            race: None,
         }
+    }
+
+    /// Makes the first replacements of this many clients meet.
+    pub(crate) fn with_race(mut self, clients: usize) -> Self {
+        self.race = Some(Arc::new(Barrier::new(clients)));
+        self
     }
 
     pub(crate) fn client(&self) -> Client {
@@ -63,22 +76,24 @@ impl Fake {
 
     /// As kubectl would: sets or deletes the object at a path.
     pub(crate) fn put(&self, path: &str, object: Option<Value>) {
+        self.state(|state| self.store(state, path, object));
+    }
+
+    fn store(&self, state: &mut State, path: &str, object: Option<Value>) {
         let version = *self.version.borrow() + 1;
-        self.state(|state| {
-            let event = match (object, state.objects.remove(path)) {
-                (Some(mut new), _) => {
-                    new["metadata"]["resourceVersion"] = json!(version.to_string());
-                    state.objects.insert(path.to_owned(), new.clone());
-                    json!({ "type": "MODIFIED", "object": new })
-                }
-                (None, Some(mut old)) => {
-                    old["metadata"]["resourceVersion"] = json!(version.to_string());
-                    json!({ "type": "DELETED", "object": old })
-                }
-                (None, None) => return,
-            };
-            state.changes.push((version, path.to_owned(), event));
-        });
+        let event = match (object, state.objects.remove(path)) {
+            (Some(mut new), _) => {
+                new["metadata"]["resourceVersion"] = json!(version.to_string());
+                state.objects.insert(path.to_owned(), new.clone());
+                json!({ "type": "MODIFIED", "object": new })
+            }
+            (None, Some(mut old)) => {
+                old["metadata"]["resourceVersion"] = json!(version.to_string());
+                json!({ "type": "DELETED", "object": old })
+            }
+            (None, None) => return,
+        };
+        state.changes.push((version, path.to_owned(), event));
         self.version.send_replace(version);
     }
 
@@ -98,6 +113,16 @@ impl Fake {
     /// `METHOD PATH` of each call.
     pub(crate) fn calls(&self) -> Vec<String> {
         self.state(|state| state.calls.clone())
+    }
+
+    /// How often clients have replaced, merged or applied the object at a path.
+    pub(crate) fn writes(&self, path: &str) -> usize {
+        self.state(|state| state.writes.iter().filter(|of| *of == path).count())
+    }
+
+    /// How often a replacement was of an older version than the object's.
+    pub(crate) fn conflicts(&self) -> usize {
+        self.state(|state| state.conflicts)
     }
 
     pub(crate) fn set_mood(&self, mood: Mood) {
@@ -140,16 +165,53 @@ impl Fake {
                 self.put(&path, Some(object.clone()));
                 success(&object)
             }
-            Method::PATCH => match self.get(&path) {
-                Some(mut object) => {
-                    json_patch::merge(&mut object, &sent());
-                    self.put(&path, Some(object.clone()));
-                    success(&object)
+            Method::PUT => {
+                if let Some(race) = &self.race {
+                    race.wait().await;
                 }
-                None => failure(StatusCode::NOT_FOUND, "NotFound"),
-            },
+                self.replace(&path, sent())
+            }
+            Method::PATCH => {
+                let kind = parts.headers.get(CONTENT_TYPE);
+                let applies = kind.is_some_and(|kind| kind == "application/apply-patch+yaml");
+                self.change(
+                    &path,
+                    &sent(),
+                    if applies { apply } else { json_patch::merge },
+                )
+            }
             _ => failure(StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed"),
         }
+    }
+
+    fn replace(&self, path: &str, new: Value) -> Answer {
+        self.state(|state| {
+            let version = |object: &Value| object["metadata"]["resourceVersion"].clone();
+            let Some(current) = state.objects.get(path) else {
+                return failure(StatusCode::NOT_FOUND, "NotFound");
+            };
+            if version(current) != version(&new) {
+                state.conflicts += 1;
+                return failure(StatusCode::CONFLICT, "Conflict");
+            }
+            self.write(state, path, new)
+        })
+    }
+
+    fn change(&self, path: &str, patch: &Value, with: fn(&mut Value, &Value)) -> Answer {
+        self.state(|state| {
+            let Some(mut object) = state.objects.get(path).cloned() else {
+                return failure(StatusCode::NOT_FOUND, "NotFound");
+            };
+            with(&mut object, patch);
+            self.write(state, path, object)
+        })
+    }
+
+    fn write(&self, state: &mut State, path: &str, object: Value) -> Answer {
+        state.writes.push(path.to_owned());
+        self.store(state, path, Some(object));
+        success(&state.objects[path])
     }
 
     fn list(&self, path: &str) -> Answer {
@@ -184,6 +246,25 @@ impl Fake {
             }
         });
         Response::new(StreamBody::new(events).boxed())
+    }
+}
+
+/// Server-side apply of what nobody else owns: entries of lists are merged by their names.
+fn apply(object: &mut Value, patch: &Value) {
+    match (object, patch) {
+        (Value::Object(fields), Value::Object(patch)) => {
+            for (name, value) in patch {
+                apply(fields.entry(name).or_insert(Value::Null), value);
+            }
+        }
+        (Value::Array(entries), Value::Array(patch)) => {
+            for applied in patch {
+                let mut entries = entries.iter_mut();
+                let entry = entries.find(|entry| entry["name"] == applied["name"]);
+                apply(entry.unwrap(), applied);
+            }
+        }
+        (object, patch) => *object = patch.clone(),
     }
 }
 

@@ -1,5 +1,4 @@
 mod brought;
-mod fake;
 mod rotation;
 
 use fairlead_runtime::readiness::Readiness;
@@ -13,9 +12,15 @@ use rustls::{
 use serde_json::{Value, json};
 use tokio::{task::JoinHandle, time::Instant};
 
-use self::fake::{Fake, Kind};
 use super::*;
-use crate::certificate::contents::with_authority;
+use crate::{
+    certificate::contents::with_authority,
+    fake_api::{Fake, Mood},
+};
+
+const SECRET: &str = "/api/v1/namespaces/mesh/secrets/ca";
+const CONFIGURATION: &str =
+    "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/injector";
 
 const DEADLINE: Duration = Duration::from_secs(60);
 
@@ -48,8 +53,8 @@ fn configuration() -> Value {
 
 fn installed() -> Fake {
     let fake = Fake::new();
-    fake.put(Kind::Secret, Some(empty_secret()));
-    fake.put(Kind::Configuration, Some(configuration()));
+    fake.put(SECRET, Some(empty_secret()));
+    fake.put(CONFIGURATION, Some(configuration()));
     fake
 }
 
@@ -138,12 +143,12 @@ fn text(bytes: &Value) -> String {
 }
 
 fn bundle_of_secret(fake: &Fake) -> String {
-    text(&fake.current(Kind::Secret).unwrap()["data"]["ca.crt"])
+    text(&fake.get(SECRET).unwrap()["data"]["ca.crt"])
 }
 
 /// The bundle of every entry, which must be one.
 fn bundle_of_configuration(fake: &Fake) -> Option<String> {
-    let configuration = fake.current(Kind::Configuration).unwrap();
+    let configuration = fake.get(CONFIGURATION).unwrap();
     let entries = configuration["webhooks"].as_array().unwrap();
     let bundle = &entries[0]["clientConfig"]["caBundle"];
     assert!(
@@ -174,7 +179,7 @@ async fn replicas_that_start_at_once_settle_on_one_authority() {
         replica.ready().await;
     }
     assert_eq!(fake.conflicts(), 1);
-    assert_eq!(fake.writes(Kind::Secret), 1);
+    assert_eq!(fake.writes(SECRET), 1);
     for replica in &replicas {
         assert!(replica.is_accepted_by(&bundle_of_configuration(&fake).unwrap()));
     }
@@ -184,15 +189,12 @@ async fn replicas_that_start_at_once_settle_on_one_authority() {
 async fn a_restart_writes_nothing() {
     let fake = installed();
     Replica::start(&fake).ready().await;
-    let writes = (fake.writes(Kind::Secret), fake.writes(Kind::Configuration));
+    let writes = (fake.writes(SECRET), fake.writes(CONFIGURATION));
     assert_eq!(writes, (1, 1));
     let replica = Replica::start(&fake);
     replica.ready().await;
     assert!(replica.is_accepted_by(&bundle_of_secret(&fake)));
-    assert_eq!(
-        (fake.writes(Kind::Secret), fake.writes(Kind::Configuration)),
-        writes
-    );
+    assert_eq!((fake.writes(SECRET), fake.writes(CONFIGURATION)), writes);
 }
 
 #[tokio::test(start_paused = true)]
@@ -200,7 +202,7 @@ async fn a_bundle_that_somebody_changed_is_repaired() {
     let fake = installed();
     let replica = Replica::start(&fake);
     replica.ready().await;
-    fake.put(Kind::Configuration, Some(configuration()));
+    fake.put(CONFIGURATION, Some(configuration()));
     until("the bundle is back", || {
         bundle_of_configuration(&fake).is_some()
     })
@@ -218,9 +220,9 @@ async fn an_emptied_secret_gets_the_same_authority_back() {
     let replica = Replica::start(&fake);
     replica.ready().await;
     let bundle = bundle_of_secret(&fake);
-    fake.put(Kind::Secret, None);
-    fake.put(Kind::Secret, Some(empty_secret()));
-    until("the Secret is filled", || fake.writes(Kind::Secret) == 2).await;
+    fake.put(SECRET, None);
+    fake.put(SECRET, Some(empty_secret()));
+    until("the Secret is filled", || fake.writes(SECRET) == 2).await;
     assert_eq!(bundle_of_secret(&fake), bundle);
     assert!(replica.readiness.is_ready());
 }
@@ -228,24 +230,24 @@ async fn an_emptied_secret_gets_the_same_authority_back() {
 #[tokio::test(start_paused = true)]
 async fn a_missing_secret_is_waited_for() {
     let fake = Fake::new();
-    fake.put(Kind::Configuration, Some(configuration()));
+    fake.put(CONFIGURATION, Some(configuration()));
     let replica = Replica::start(&fake);
     sleep(DEADLINE).await;
     assert!(!replica.readiness.is_ready());
-    fake.put(Kind::Secret, Some(empty_secret()));
+    fake.put(SECRET, Some(empty_secret()));
     replica.ready().await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_missing_configuration_is_waited_for_and_seen_to_go() {
     let fake = Fake::new();
-    fake.put(Kind::Secret, Some(empty_secret()));
+    fake.put(SECRET, Some(empty_secret()));
     let replica = Replica::start(&fake);
     sleep(DEADLINE).await;
     assert!(!replica.readiness.is_ready());
-    fake.put(Kind::Configuration, Some(configuration()));
+    fake.put(CONFIGURATION, Some(configuration()));
     replica.ready().await;
-    fake.put(Kind::Configuration, None);
+    fake.put(CONFIGURATION, None);
     until("nothing calls the replica", || {
         !replica.readiness.is_ready()
     })
@@ -257,22 +259,22 @@ async fn a_broken_secret_is_left_for_its_owner_to_mend() {
     let fake = installed();
     let mut broken = empty_secret();
     broken["data"] = json!({ "ca.crt": "bm90IFBFTQ==", "ca.key": "bm90IFBFTQ==" });
-    fake.put(Kind::Secret, Some(broken));
+    fake.put(SECRET, Some(broken));
     let replica = Replica::start(&fake);
     sleep(DEADLINE).await;
     assert!(!replica.readiness.is_ready());
-    assert_eq!(fake.writes(Kind::Secret), 0);
-    fake.put(Kind::Secret, Some(empty_secret()));
+    assert_eq!(fake.writes(SECRET), 0);
+    fake.put(SECRET, Some(empty_secret()));
     replica.ready().await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_api_server_that_is_down_is_waited_for() {
     let fake = installed();
-    fake.set_down(true);
+    fake.set_mood(Mood::Down);
     let replica = Replica::start(&fake);
     sleep(DEADLINE).await;
     assert!(!replica.readiness.is_ready());
-    fake.set_down(false);
+    fake.set_mood(Mood::Well);
     replica.ready().await;
 }

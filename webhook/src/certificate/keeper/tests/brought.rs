@@ -27,13 +27,13 @@ const BROUGHT: Origin = Origin::Brought { keep_bundle: true };
 async fn a_brought_certificate_is_served_and_trusted_and_its_secret_is_never_written() {
     let fake = installed();
     let (secret, bundle) = brought("webhook.mesh.svc");
-    fake.put(Kind::Secret, Some(secret));
+    fake.put(SECRET, Some(secret));
     let replica = Replica::of(&fake, BROUGHT);
     replica.ready().await;
     assert!(replica.is_accepted_by(&bundle));
     assert_eq!(bundle_of_configuration(&fake), Some(bundle.clone()));
     let (secret, next) = brought("webhook.mesh.svc");
-    fake.put(Kind::Secret, Some(secret));
+    fake.put(SECRET, Some(secret));
     until("the next is trusted", || {
         bundle_of_configuration(&fake) == Some(format!("{next}{bundle}"))
     })
@@ -43,14 +43,14 @@ async fn a_brought_certificate_is_served_and_trusted_and_its_secret_is_never_wri
         "not before it is trusted everywhere"
     );
     until("the next is served", || replica.is_accepted_by(&next)).await;
-    assert_eq!(fake.writes(Kind::Secret), 0);
+    assert_eq!(fake.writes(SECRET), 0);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_faulty_brought_certificate_leaves_the_last_good_one() {
     let fake = installed();
     let (secret, bundle) = brought("webhook.mesh.svc");
-    fake.put(Kind::Secret, Some(secret));
+    fake.put(SECRET, Some(secret));
     let replica = Replica::of(&fake, BROUGHT);
     replica.ready().await;
     let (misnamed, _) = brought("other.mesh.svc");
@@ -59,14 +59,14 @@ async fn a_faulty_brought_certificate_leaves_the_last_good_one() {
         (Some(empty_secret()), "tls.crt is missing"),
         (None, "does not exist"),
     ] {
-        fake.put(Kind::Secret, secret);
+        fake.put(SECRET, secret);
         let told = || replica.gate.note().is_some_and(|note| note.contains(part));
         until(part, told).await;
         assert!(replica.readiness.is_ready() && replica.is_accepted_by(&bundle));
         assert_eq!(bundle_of_configuration(&fake), Some(bundle.clone()));
     }
     let (secret, next) = brought("webhook.mesh.svc");
-    fake.put(Kind::Secret, Some(secret));
+    fake.put(SECRET, Some(secret));
     until("the mended one is served", || replica.is_accepted_by(&next)).await;
     assert_eq!(replica.gate.note(), None);
 }
@@ -83,14 +83,14 @@ async fn a_bundle_of_somebody_else_is_left_alone_and_waited_for() {
         }
         configuration
     };
-    fake.put(Kind::Configuration, Some(trusting(&stranger.bundle)));
-    fake.put(Kind::Secret, Some(secret));
+    fake.put(CONFIGURATION, Some(trusting(&stranger.bundle)));
+    fake.put(SECRET, Some(secret));
     let replica = Replica::of(&fake, Origin::Brought { keep_bundle: false });
     sleep(DEADLINE).await;
     assert!(!replica.readiness.is_ready());
-    fake.put(Kind::Configuration, Some(trusting(&bundle)));
+    fake.put(CONFIGURATION, Some(trusting(&bundle)));
     replica.ready().await;
-    assert_eq!(fake.writes(Kind::Configuration), 0);
+    assert_eq!(fake.writes(CONFIGURATION), 0);
 }
 
 #[tokio::test(start_paused = true)]
@@ -100,17 +100,17 @@ async fn replicas_of_two_origins_serve_side_by_side() {
     own.ready().await;
     let before = bundle_of_configuration(&fake).unwrap();
     let (secret, bundle) = brought("webhook.mesh.svc");
-    other.put(Kind::Secret, Some(secret));
-    other.put(Kind::Configuration, fake.current(Kind::Configuration));
+    other.put(SECRET, Some(secret));
+    other.put(CONFIGURATION, fake.get(CONFIGURATION));
     let brought = Replica::of(&other, BROUGHT);
     brought.ready().await;
     // What the one has written, the other sees and lets be.
     let both = bundle_of_configuration(&other).unwrap();
     assert_eq!(both, format!("{bundle}{before}"));
-    let writes = fake.writes(Kind::Configuration);
-    fake.put(Kind::Configuration, other.current(Kind::Configuration));
+    let writes = fake.writes(CONFIGURATION);
+    fake.put(CONFIGURATION, other.get(CONFIGURATION));
     sleep(DEADLINE).await;
-    assert_eq!(fake.writes(Kind::Configuration), writes);
+    assert_eq!(fake.writes(CONFIGURATION), writes);
     assert_eq!(bundle_of_configuration(&fake), Some(both.clone()));
     assert!(own.is_accepted_by(&both) && brought.is_accepted_by(&both));
 }

@@ -8,7 +8,7 @@ async fn an_authority_near_its_end_gets_a_successor_without_a_gap() {
     let fake = installed();
     let long_ago = OffsetDateTime::now_utc() - time::Duration::days(3600);
     let old = Authority::generate(long_ago).unwrap();
-    fake.put(Kind::Secret, Some(secret_with(&old)));
+    fake.put(SECRET, Some(secret_with(&old)));
     let replica = Replica::start(&fake);
     replica.ready().await;
     let bundle = bundle_of_configuration(&fake).unwrap();
@@ -33,7 +33,7 @@ async fn another_authority_is_served_only_when_it_is_trusted() {
     replica.ready().await;
     let before = bundle_of_secret(&fake);
     let other = Authority::generate(OffsetDateTime::now_utc()).unwrap();
-    fake.put(Kind::Secret, Some(secret_with(&other)));
+    fake.put(SECRET, Some(secret_with(&other)));
     until("the other is trusted", || {
         bundle_of_configuration(&fake) == Some(format!("{}{before}", other.bundle))
     })
@@ -53,9 +53,9 @@ async fn another_authority_is_served_only_when_it_is_trusted() {
 
 /// As `kubectl annotate --overwrite` does.
 fn annotate(fake: &Fake, key: &str, value: &str) {
-    let mut secret = fake.current(Kind::Secret).unwrap();
+    let mut secret = fake.get(SECRET).unwrap();
     secret["metadata"]["annotations"][format!("fairlead.io/{key}")] = json!(value);
-    fake.put(Kind::Secret, Some(secret));
+    fake.put(SECRET, Some(secret));
 }
 
 #[tokio::test(start_paused = true)]

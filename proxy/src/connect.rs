@@ -152,6 +152,19 @@ impl ConnectError {
         }
     }
 
+    /// Envoy's words, where it has some, and ours.
+    pub fn transport_failure_reason(&self) -> String {
+        let envoy = match self.cause {
+            Cause::Refused => "delayed_connect_error:_Connection_refused",
+            Cause::NoAnswer => "delayed_connect_error:_Connection_timed_out",
+            Cause::HostUnreachable => "delayed_connect_error:_No_route_to_host",
+            Cause::Reset => "delayed_connect_error:_Connection_reset_by_peer",
+            Cause::NetworkUnreachable => "immediate_connect_error:_Network_is_unreachable",
+            _ => return self.to_string(),
+        };
+        format!("{envoy}: {self}")
+    }
+
     /// One token for machines.
     pub fn token(&self) -> &'static str {
         match self.cause {

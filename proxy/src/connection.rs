@@ -200,10 +200,12 @@ impl Connection {
         let received = Meter {
             connection: &self.received,
             totals: &[&cluster.sent_bytes],
+            opening: None,
         };
         let sent = Meter {
             connection: &self.sent,
             totals: &[&cluster.received_bytes],
+            opening: None,
         };
         tcp::pass(downstream, upstream, &self.shared.pipes, received, sent).await
     }

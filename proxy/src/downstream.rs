@@ -26,6 +26,7 @@ use crate::{
     access_log::{AccessLogs, LogType},
     authorization::{Facts as PolicyFacts, PeerIdentity},
     destination::{self, NotRedirected, canonical},
+    direction::Direction,
     ending::{Ending, Refusal},
     filter_chain::Facts,
     inspector::{Inspected, Inspection, Progress},
@@ -37,8 +38,8 @@ use crate::{
     plane::{HANDSHAKE_TIMEOUT, Worker},
     stats::{Counter, sets::filter::TcpProxyStatistics},
     stream::{Stream, reset},
-    tcp::{self, Broken, Failure, Meter, relay::relay},
-    tls::{self, Ends},
+    tcp::{self, Broken, Failure, Meter, Opening, relay::relay},
+    tls::{self, Ends, PlaintextRefused},
     upstream::{For, Transport},
 };
 
@@ -304,7 +305,6 @@ impl Record {
         of_filter: Option<&str>,
         mut downstream: Transport,
     ) -> Ending {
-        counts.downstream_cx_total.increment();
         if proxy.access_log_options.flush_on_start {
             self.log_now(&proxy.access_log, LogType::TcpConnectionStart);
         }
@@ -384,8 +384,8 @@ impl Record {
             &counts.downstream_cx_tx_bytes_total,
             &connections.upstream_cx_rx_bytes_total,
         ];
-        let received = meter(&self.received, &received);
-        let sent = meter(&self.sent, &sent);
+        let received = meter(&self.received, &received, &self.request);
+        let sent = meter(&self.sent, &sent, &self.response);
         match (downstream, upstream) {
             (Transport::Raw(downstream), Transport::Raw(upstream)) => {
                 tcp::pass(downstream, upstream, &self.worker.pipes, received, sent).await
@@ -411,19 +411,36 @@ impl Record {
     ) -> Ending {
         let endpoint = self.attempts.endpoint.as_ref();
         let address = endpoint.map_or(self.local, |endpoint| endpoint.address);
+        let by_peer =
+            matches!(&passed, Err(failure) if matches!(failure.broken, Broken::Upstream(_)));
+        let refused = self.refused(&upstream, by_peer);
         match passed {
             Ok(()) => {
                 downstream.stream().complete();
                 upstream.stream().complete();
-                Ending::Completed
+                match refused {
+                    None => Ending::Completed,
+                    Some(refused) => Ending::PlaintextRefused {
+                        upstream: address,
+                        refused,
+                        source: None,
+                    },
+                }
             }
             Err(Failure { broken, farewell }) => match broken {
                 Broken::Upstream(source) => {
                     drop(upstream);
                     downstream.end(farewell).await;
-                    Ending::UpstreamBroke {
-                        upstream: address,
-                        source,
+                    match refused {
+                        None => Ending::UpstreamBroke {
+                            upstream: address,
+                            source,
+                        },
+                        Some(refused) => Ending::PlaintextRefused {
+                            upstream: address,
+                            refused,
+                            source: Some(source),
+                        },
                     }
                 }
                 Broken::Downstream(source) => {
@@ -436,6 +453,16 @@ impl Record {
                 }
             },
         }
+    }
+
+    /// Whether the upstream shows that it takes no plaintext. The application of this pod takes it.
+    fn refused(&self, upstream: &Transport, by_peer: bool) -> Option<PlaintextRefused> {
+        let inbound = self.listener.direction == Some(Direction::Inbound);
+        if inbound || !matches!(upstream, Transport::Raw(_)) {
+            return None;
+        }
+        let (request, response) = (self.request.bytes(), self.response.bytes());
+        PlaintextRefused::at_end(&request.0[..request.1], &response.0[..response.1], by_peer)
     }
 
     /// Returns when nothing was passed on for so long; never, where that does not matter.
@@ -479,8 +506,16 @@ impl Record {
     }
 }
 
-fn meter<'a>(connection: &'a Counter, totals: &'a [&'a Counter; 2]) -> Meter<'a> {
-    Meter { connection, totals }
+fn meter<'a>(
+    connection: &'a Counter,
+    totals: &'a [&'a Counter; 2],
+    opening: &'a Opening,
+) -> Meter<'a> {
+    Meter {
+        connection,
+        totals,
+        opening: Some(opening),
+    }
 }
 
 /// Peeks until the inspection is done, or its time is over.

@@ -7,7 +7,11 @@ mod response_flag;
 use std::{fmt, io, net::SocketAddr, time::Duration};
 
 pub use self::response_flag::{ResponseFlag, ResponseFlags};
-use crate::{connect::ConnectError, destination::NotRedirected, tls::TlsError};
+use crate::{
+    connect::ConnectError,
+    destination::NotRedirected,
+    tls::{PlaintextRefused, TlsError},
+};
 
 /// How a connection ended.
 #[derive(Debug)]
@@ -56,6 +60,15 @@ pub enum Ending {
         /// What the kernel said.
         source: io::Error,
     },
+    /// The upstream ended the connection, as far as it shows because it takes no plaintext.
+    PlaintextRefused {
+        /// Where the connection went.
+        upstream: SocketAddr,
+        /// How it shows.
+        refused: PlaintextRefused,
+        /// What the kernel said, if the upstream broke.
+        source: Option<io::Error>,
+    },
     /// The downstream broke.
     DownstreamBroke {
         /// Who had connected.
@@ -92,12 +105,22 @@ pub enum Refusal {
 }
 
 impl Ending {
+    /// Envoy's flags.
+    pub fn flags(&self) -> ResponseFlags {
+        let mut flags = ResponseFlags::from(self.flag());
+        if matches!(self, Self::ConnectFailed(_) | Self::UpstreamTls(_)) {
+            flags.insert(ResponseFlag::UpstreamRetryLimitExceeded);
+        }
+        flags
+    }
+
     /// Envoy's flag; none for a connection that ended well, and for some that did not.
     pub fn flag(&self) -> Option<ResponseFlag> {
         match self {
             Self::Completed
             | Self::NotInspected { .. }
             | Self::DownstreamTls(_)
+            | Self::DownstreamBroke { .. }
             | Self::Idle(_)
             | Self::Drained
             | Self::Refused(
@@ -111,10 +134,17 @@ impl Ending {
                 Some(ResponseFlag::UpstreamConnectionFailure)
             }
             Self::Refused(Refusal::RateLimited) => Some(ResponseFlag::UpstreamRetryLimitExceeded),
-            Self::UpstreamBroke { .. } => Some(ResponseFlag::UpstreamConnectionTermination),
-            Self::GaveUp { .. } | Self::DownstreamBroke { .. } => {
-                Some(ResponseFlag::DownstreamConnectionTermination)
-            }
+            Self::UpstreamBroke { source, .. }
+            | Self::PlaintextRefused {
+                source: Some(source),
+                ..
+            } => Some(match source.kind() {
+                io::ErrorKind::ConnectionReset => ResponseFlag::UpstreamRemoteReset,
+                _ => ResponseFlag::UpstreamConnectionTermination,
+            }),
+            Self::PlaintextRefused { refused, .. } => (*refused == PlaintextRefused::Alert)
+                .then_some(ResponseFlag::UpstreamConnectionTermination),
+            Self::GaveUp { .. } => Some(ResponseFlag::DownstreamConnectionTermination),
             Self::Expired(_) => Some(ResponseFlag::DurationTimeout),
             Self::Cut => Some(ResponseFlag::LocalReset),
         }
@@ -143,6 +173,7 @@ impl Ending {
             Self::ConnectFailed(error) => Some(error.token()),
             Self::GaveUp { .. } => Some("downstream_reset_before_upstream_connected"),
             Self::UpstreamBroke { .. } => Some("upstream_reset"),
+            Self::PlaintextRefused { refused, .. } => Some(refused.token()),
             Self::DownstreamBroke { .. } => Some("downstream_reset"),
             Self::Idle(_) => Some("idle_timeout"),
             Self::Expired(_) => Some("max_duration_timeout"),
@@ -159,6 +190,55 @@ impl Ending {
         }
     }
 
+    /// Envoy's `%UPSTREAM_TRANSPORT_FAILURE_REASON%`, followed by words of ours; and words alone where
+    /// Envoy says nothing of an upstream that cannot be had, or broke.
+    pub fn upstream_failure(&self) -> Option<String> {
+        match self {
+            Self::UpstreamTls(error) => Some(error.transport_failure_reason()),
+            Self::ConnectFailed(error) => Some(error.transport_failure_reason()),
+            Self::NotRedirected(_)
+            | Self::NoCluster(_)
+            | Self::NoEndpoint(_)
+            | Self::Overflow(_)
+            | Self::UpstreamBroke { .. }
+            | Self::PlaintextRefused { .. } => Some(self.to_string()),
+            _ => None,
+        }
+    }
+
+    /// The same of `%DOWNSTREAM_TRANSPORT_FAILURE_REASON%`.
+    pub fn downstream_failure(&self) -> Option<String> {
+        match self {
+            Self::DownstreamTls(error) => Some(error.transport_failure_reason()),
+            Self::NotInspected { .. } | Self::DownstreamBroke { .. } => Some(self.to_string()),
+            _ => None,
+        }
+    }
+
+    /// Envoy's `%UPSTREAM_LOCAL_CLOSE_REASON%`.
+    pub fn upstream_close_reason(&self) -> Option<&'static str> {
+        match self {
+            Self::Idle(_) | Self::Expired(_) => self.downstream_close_reason(),
+            _ => None,
+        }
+    }
+
+    /// Envoy's `%DOWNSTREAM_LOCAL_CLOSE_REASON%`.
+    pub fn downstream_close_reason(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::ConnectFailed(_) | Self::UpstreamTls(_) => "tcp_initializion_failure:0",
+            Self::NotRedirected(_) | Self::NoEndpoint(_) => "tcp_initializion_failure:1",
+            Self::Overflow(_) => "tcp_initializion_failure:2",
+            Self::NoCluster(_) => "tcp_initializion_failure:3",
+            Self::Refused(Refusal::Denied { .. }) => "rbac_deny_close",
+            Self::Refused(Refusal::OverConnectionLimit) => "over_connection_limit",
+            Self::Refused(Refusal::RateLimited) => "local_ratelimit_close_over_limit",
+            Self::Idle(_) => "tcp_session_idle_timeout",
+            Self::Expired(_) => "max_connection_duration_reached",
+            _ => return None,
+        })
+    }
+
     /// Whether the fault is of this pod rather than of a peer, so that its operator should hear of
     /// it even without an access log.
     pub fn is_ours(&self) -> bool {
@@ -167,6 +247,8 @@ impl Ending {
             // Who calls in plaintext cannot tell why; its operator will ask here.
             Self::DownstreamTls(error) => error.is_plaintext(),
             Self::NoCluster(_) => true,
+            // Its own peer logs it, but who is asked is the operator of the caller.
+            Self::PlaintextRefused { refused, .. } => *refused == PlaintextRefused::Alert,
             _ => false,
         }
     }
@@ -208,6 +290,9 @@ impl fmt::Display for Ending {
             Self::UpstreamBroke { upstream, source } => {
                 write!(f, "the upstream {upstream} broke the connection: {source}")
             }
+            Self::PlaintextRefused {
+                upstream, refused, ..
+            } => write!(f, "{upstream}: {refused}"),
             Self::DownstreamBroke { downstream, source } => {
                 write!(
                     f,

@@ -6,6 +6,7 @@
 //! stay small.
 
 mod farewell;
+mod opening;
 mod pipe;
 pub mod relay;
 
@@ -31,11 +32,11 @@ use tokio::{
     time::timeout,
 };
 
-pub use self::pipe::PipePool;
 use self::{
     farewell::{Flushed, Recent, STALL, flush},
     pipe::Pipe,
 };
+pub use self::{opening::Opening, pipe::PipePool};
 use crate::{
     statistics::Counter,
     stream::{Farewell, Stream, reset},
@@ -83,9 +84,17 @@ pub struct Meter<'a> {
     pub connection: &'a Counter,
     /// Of all its kind: of the cluster, of the filter.
     pub totals: &'a [&'a Counter],
+    /// Where the first bytes are noted, if somebody asks for them.
+    pub opening: Option<&'a Opening>,
 }
 
 impl Meter<'_> {
+    fn read(self, bytes: &[u8]) {
+        if let Some(opening) = self.opening {
+            opening.note(bytes);
+        }
+    }
+
     fn passed(self, bytes: usize) {
         self.connection.add(bytes as u64);
         for total in self.totals {
@@ -295,6 +304,7 @@ impl OneWay<'_> {
             if filled.is_empty() {
                 return Poll::Ready(Ok(0));
             }
+            self.meter.read(filled);
             let written = match Pin::new(&mut self.to).poll_write(cx, filled) {
                 Poll::Ready(Ok(written)) => written,
                 Poll::Ready(Err(error)) => return Poll::Ready(Err((self.to_broken)(error))),

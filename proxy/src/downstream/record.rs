@@ -12,9 +12,9 @@ use tokio::net::TcpStream;
 use tracing::{debug, warn};
 
 use crate::{
-    access_log::{AccessLogs, Attempt, Fields, LogType, Times, Tls},
+    access_log::{AccessLogs, Attempt, CloseType, Fields, LogType, Times, Tls},
     destination::canonical,
-    ending::{Ending, ResponseFlags},
+    ending::{Ending, ResponseFlag, ResponseFlags},
     inspector::{Inspection, Statistic},
     listener::{
         active::Active,
@@ -25,6 +25,7 @@ use crate::{
     },
     plane::Worker,
     stats::{Counter, sets::listener::ListenerStatistics},
+    tcp::Opening,
     tls::{Handshaked, TlsError},
     upstream::{Attempts, Upstream},
 };
@@ -56,6 +57,10 @@ pub(super) struct Record {
     upstream: Option<Reached>,
     pub(super) received: Counter,
     pub(super) sent: Counter,
+    /// Of what the downstream sent.
+    pub(super) request: Opening,
+    /// Of what the upstream sent.
+    pub(super) response: Opening,
     told: bool,
 }
 
@@ -110,6 +115,8 @@ impl Record {
             upstream: None,
             received: Counter::default(),
             sent: Counter::default(),
+            request: Opening::default(),
+            response: Opening::default(),
             told: false,
         }
     }
@@ -158,9 +165,13 @@ impl Record {
                 Statistic::Http2Found => http().http2_found.increment(),
                 Statistic::HttpNotFound => http().http_not_found.increment(),
                 Statistic::ProxyError => {
-                    self.listener_statistics()
-                        .downstream_listener_filter_error
-                        .increment();
+                    if let Some(scopes) = scopes {
+                        scopes
+                            .errors
+                            .of(worker)
+                            .downstream_cx_proxy_proto_error
+                            .increment();
+                    }
                 }
                 Statistic::ProxyNotFoundAllowed => {
                     if let Some(counts) = proxy() {
@@ -231,6 +242,14 @@ impl Record {
         let worker = worker.of(self.worker.number);
         worker.downstream_cx_total.increment();
         worker.downstream_cx_active.increment();
+        if let Some(counted) = self
+            .chain
+            .as_ref()
+            .and_then(|chain| chain.statistics.tcp_proxy.as_ref())
+        {
+            let counted = counted.of(self.worker.number);
+            counted.downstream_cx_total.increment();
+        }
     }
 
     pub(super) fn handshaken(&mut self, handshaked: Handshaked) {
@@ -244,9 +263,6 @@ impl Record {
             for event in handshaked.events() {
                 counted.count(&event);
             }
-        }
-        if self.server_name.is_none() {
-            self.server_name.clone_from(&handshaked.sni);
         }
         self.tls = Some(Box::new(handshaked));
     }
@@ -388,16 +404,9 @@ impl Record {
         if logs.is_empty() {
             return;
         }
-        let flag = ending.and_then(Ending::flag);
-        let words = ending
-            .filter(|ending| ending.is_failure())
-            .map(Ending::to_string);
-        let (upstream_failure, downstream_failure) = match ending {
-            Some(Ending::DownstreamTls(error)) => (None, Some(error.transport_failure_reason())),
-            Some(Ending::UpstreamTls(error)) => (Some(error.transport_failure_reason()), None),
-            Some(ending) if flag.is_some() || ending.is_failure() => (words, None),
-            _ => (None, None),
-        };
+        let upstream_failure = ending.and_then(Ending::upstream_failure);
+        let downstream_failure = ending.and_then(Ending::downstream_failure);
+        let (upstream_close, downstream_close) = closes(ending);
         let cluster = self
             .attempts
             .cluster
@@ -426,10 +435,6 @@ impl Record {
             .and_then(|upstream| upstream.tls.as_ref()?.peer.clone())
             .into_iter()
             .collect();
-        let mut flags = ResponseFlags::NONE;
-        if let Some(flag) = flag {
-            flags.insert(flag);
-        }
         let fields = Fields {
             log_type,
             start: self.start,
@@ -443,9 +448,13 @@ impl Record {
                 upstream_connect_end: upstream.map(|upstream| upstream.since),
                 ..Times::default()
             },
-            flags,
+            flags: ending.map_or(ResponseFlags::NONE, Ending::flags),
             details: ending.and_then(Ending::details),
             termination_details: ending.and_then(Ending::termination_details),
+            upstream_close,
+            downstream_close,
+            upstream_close_reason: ending.and_then(Ending::upstream_close_reason),
+            downstream_close_reason: ending.and_then(Ending::downstream_close_reason),
             upstream_failure: upstream_failure.as_deref(),
             downstream_failure: downstream_failure.as_deref(),
             bytes_received: self.received.value(),
@@ -493,6 +502,24 @@ impl Record {
             ..Fields::default()
         };
         logs.log(&fields, &mut fastrand::Rng::new());
+    }
+}
+
+/// How the upstream and the downstream were closed.
+fn closes(ending: Option<&Ending>) -> (CloseType, CloseType) {
+    let Some(ending) = ending else {
+        return Default::default();
+    };
+    if ending.flag() == Some(ResponseFlag::UpstreamRemoteReset) {
+        return (CloseType::RemoteReset, CloseType::LocalReset);
+    }
+    match ending {
+        Ending::DownstreamBroke { source, .. }
+            if source.kind() == io::ErrorKind::ConnectionReset =>
+        {
+            (CloseType::Normal, CloseType::RemoteReset)
+        }
+        _ => Default::default(),
     }
 }
 

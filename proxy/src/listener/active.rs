@@ -22,7 +22,10 @@ use crate::{
     stats::{
         PerWorker, Scope, Store,
         sets::{
-            filter::{ProxyProtocolStatistics, ProxyProtocolVersionStatistics},
+            filter::{
+                ProxyProtocolErrorStatistics, ProxyProtocolStatistics,
+                ProxyProtocolVersionStatistics,
+            },
             listener::{ListenerStatistics, ListenerWorkerStatistics},
         },
     },
@@ -54,6 +57,8 @@ pub struct Active {
 pub struct ProxyProtocolScopes {
     /// Of connections without a header.
     pub all: Arc<Scope<PerWorker<ProxyProtocolStatistics>>>,
+    /// Of connections that ended by it, of all listeners.
+    pub errors: Arc<Scope<PerWorker<ProxyProtocolErrorStatistics>>>,
     /// Of headers of version 1 and 2.
     pub versions: [Arc<Scope<PerWorker<ProxyProtocolVersionStatistics>>>; 2],
 }
@@ -88,6 +93,7 @@ impl Active {
                 let prefix = prefix.unwrap_or_default();
                 ProxyProtocolScopes {
                     all: store.proxy_protocol(prefix),
+                    errors: store.proxy_protocol_error(),
                     versions: [1, 2].map(|version| store.proxy_protocol_version(prefix, version)),
                 }
             }),

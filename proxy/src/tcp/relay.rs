@@ -179,6 +179,7 @@ impl<'a> Direction<'a> {
             if filled.is_empty() {
                 return Ok(Poll::Ready(0));
             }
+            self.meter.read(filled);
             let written = match to.poll_write(cx, filled) {
                 Poll::Ready(Ok(written)) => written,
                 Poll::Ready(Err(error)) => return Err(Side::To(error)),
@@ -226,6 +227,7 @@ mod tests {
         Meter {
             connection: counter,
             totals: &[],
+            opening: None,
         }
     }
 

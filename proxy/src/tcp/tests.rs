@@ -34,10 +34,12 @@ async fn check(pipes: Arc<PipePool>) {
             Meter {
                 connection: received,
                 totals: &[all_received],
+                opening: None,
             },
             Meter {
                 connection: sent,
                 totals: &[all_sent],
+                opening: None,
             },
         )
         .await;

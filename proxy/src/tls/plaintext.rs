@@ -12,13 +12,16 @@ pub enum PlaintextRefused {
 }
 
 impl PlaintextRefused {
-    /// What the end of a connection tells, by how much was sent over it and the first bytes that came
-    /// back. Asked only of ends that the peer made early: by a reset, or before a request was answered.
-    pub fn at_end(sent_bytes: u64, first_received: &[u8]) -> Option<Self> {
+    /// What the end of a connection tells, by the first bytes that were sent over it and the first that
+    /// came back. Silence is asked for only where the peer ended the connection, and first.
+    pub fn at_end(first_sent: &[u8], first_received: &[u8], by_peer: bool) -> Option<Self> {
+        if first_sent.is_empty() || is_handshake(first_sent) {
+            return None;
+        }
         if is_answer_to_plaintext(first_received) {
             return Some(Self::Alert);
         }
-        (sent_bytes > 0 && first_received.is_empty()).then_some(Self::Silent)
+        (by_peer && first_received.is_empty()).then_some(Self::Silent)
     }
 
     /// One token for machines.
@@ -52,25 +55,42 @@ pub fn is_answer_to_plaintext(first: &[u8]) -> bool {
     matches!(first, [0x15, 0x03, 0..=4, 0, 2, 1 | 2, ..])
 }
 
+/// Whether the sender speaks TLS itself, so that an alert answers that.
+fn is_handshake(first: &[u8]) -> bool {
+    matches!(first, [0x16, 0x03, ..] | [0x16])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn an_alert_is_certain_and_silence_is_a_guess() {
-        for (sent, received, expected) in [
-            (
-                10,
-                &[0x15, 3, 3, 0, 2, 2, 40][..],
-                Some(PlaintextRefused::Alert),
-            ),
-            (10, &[0x15, 3, 1, 0, 2, 2], Some(PlaintextRefused::Alert)),
-            (10, &[0x15, 3, 1, 0], None),
-            (10, b"HTTP/1.1 503", None),
-            (10, b"", Some(PlaintextRefused::Silent)),
-            (0, b"", None),
+        const REQUEST: &[u8] = b"GET / H";
+        const HELLO: &[u8] = &[0x16, 3, 1, 2, 0, 1, 0];
+        const ALERT: &[u8] = &[0x15, 3, 3, 0, 2, 2, 40];
+        let (alert, silent) = (
+            Some(PlaintextRefused::Alert),
+            Some(PlaintextRefused::Silent),
+        );
+        for (sent, received, by_peer, expected) in [
+            (REQUEST, ALERT, true, alert),
+            (REQUEST, ALERT, false, alert),
+            (REQUEST, &[0x15, 3, 1, 0, 2, 2], true, alert),
+            (REQUEST, &[0x15, 3, 1, 0], true, None),
+            (REQUEST, b"HTTP/1.1 503", true, None),
+            (REQUEST, b"", true, silent),
+            (REQUEST, b"", false, None),
+            (b"", b"", true, None),
+            (b"", ALERT, true, None),
+            (HELLO, ALERT, true, None),
+            (HELLO, b"", true, None),
         ] {
-            assert_eq!(PlaintextRefused::at_end(sent, received), expected);
+            assert_eq!(
+                PlaintextRefused::at_end(sent, received, by_peer),
+                expected,
+                "{sent:?} {received:?} {by_peer}"
+            );
         }
         for refused in [PlaintextRefused::Alert, PlaintextRefused::Silent] {
             assert!(refused.to_string().contains("peer requires mTLS"));

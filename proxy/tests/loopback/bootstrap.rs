@@ -341,9 +341,20 @@ fn two_proxies_speak_mutual_tls_and_tell_of_plaintext() {
     authority.issue(&scratch, "server", server);
     let (admin, outside, inside, astray) = (free(), free(), free(), free());
     let application = greeter("hello");
+    let told = scratch.0.join("access.log");
+    let log = format!(
+        "{{name: file, typed_config: {{\"@type\": \
+         type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog, path: {}, \
+         log_format: {{text_format_source: {{inline_string: \"%RESPONSE_FLAGS% \
+         %RESPONSE_CODE_DETAILS% %UPSTREAM_TRANSPORT_FAILURE_REASON%\\n\"}}}}}}}}",
+        told.display()
+    );
     let listeners = [
         listener("outside", outside, "secure", ""),
-        listener("astray", astray, "plain", ""),
+        listener("astray", astray, "plain", "").replace(
+            "cluster: plain",
+            &format!("cluster: plain\n          access_log: [{log}]"),
+        ),
         listener(
             "inside",
             inside,
@@ -365,6 +376,7 @@ fn two_proxies_speak_mutual_tls_and_tell_of_plaintext() {
     let mut stream = greeting(outside, "hello");
     echoed(&mut stream, "through two proxies");
     drop(stream);
+    let server_address = inside;
     let inside = inside.to_string().replace(':', "_");
     process.counted(&format!("listener.{inside}.ssl.handshake"), "1");
     process.counted("cluster.secure.ssl.handshake", "1");
@@ -375,6 +387,16 @@ fn two_proxies_speak_mutual_tls_and_tell_of_plaintext() {
     let _ = stream.read_to_end(&mut answer);
     assert!(!answer.starts_with(b"hello"));
     process.counted(&format!("listener.{inside}.ssl.plaintext_refused"), "1");
+    // The log of the caller names the cause.
+    drop(stream);
+    let line = until("the log of the caller", || {
+        process.ask("POST", "/reopen_logs");
+        fs::read_to_string(&told)
+            .ok()
+            .filter(|text| !text.is_empty())
+    });
+    let expected = format!("UC upstream_requires_mtls {server_address}: peer requires mTLS: ");
+    assert!(line.starts_with(&expected), "{line}");
 }
 
 #[test]

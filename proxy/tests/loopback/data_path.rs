@@ -189,14 +189,11 @@ fn a_reset_is_passed_on_as_a_reset() {
     let log = rig.finish();
     assert!(
         log.contains(&format!(
-            " UC upstream_reset - \"the upstream {address} broke the connection: Connection reset"
+            " UR upstream_reset - \"the upstream {address} broke the connection: Connection reset"
         )),
         "{log}"
     );
-    assert!(
-        log.contains(" DC downstream_reset - \"the downstream 127.0.0.1:"),
-        "{log}"
-    );
+    assert!(log.contains(" - downstream_reset - \"-\""), "{log}");
 }
 
 #[test]
@@ -230,7 +227,7 @@ fn what_a_side_sent_before_it_broke_arrives() {
         }
         let log = rig.finish();
         let [upstream, downstream]: [Vec<_>; 2] =
-            [" UC upstream_reset - ", " DC downstream_reset - "]
+            [" UR upstream_reset - ", " - downstream_reset - "]
                 .map(|ending| log.lines().filter(|line| line.contains(ending)).collect());
         assert_eq!((upstream.len(), downstream.len()), (RUNS, RUNS), "{log}");
         for line in upstream {
@@ -288,7 +285,7 @@ fn a_reset_is_passed_on_though_the_other_side_takes_nothing() {
         expect_reset(&mut server);
     }
     let log = rig.finish();
-    assert_eq!(log.matches(" DC downstream_reset - ").count(), 2, "{log}");
+    assert_eq!(log.matches(" - downstream_reset - ").count(), 2, "{log}");
 }
 
 #[test]

@@ -22,7 +22,7 @@ use crate::{
     pace::Pace,
     statistics::{Counter, DirectionStatistics, Statistics},
     stream::{Stream, reset},
-    tcp::{self, Broken, Failure, Meter, PipePool},
+    tcp::{self, Broken, Failure, Meter, PipePool, Side},
 };
 
 /// What all connections of the process share.
@@ -127,10 +127,10 @@ impl Connection {
         self.opened = true;
         self.statistics().opened.count(None);
         match self.pass(&mut downstream, &mut upstream).await {
-            Ok(()) => {
+            Ok(last) => {
                 downstream.close();
                 upstream.close();
-                Ending::Completed
+                Ending::Completed { last }
             }
             Err(Failure { broken, farewell }) => match broken {
                 Broken::Upstream(source) => {
@@ -195,7 +195,7 @@ impl Connection {
         connected
     }
 
-    async fn pass(&self, downstream: &mut Stream, upstream: &mut Stream) -> Result<(), Failure> {
+    async fn pass(&self, downstream: &mut Stream, upstream: &mut Stream) -> Result<Side, Failure> {
         let cluster = &self.statistics().cluster;
         let received = Meter {
             connection: &self.received,

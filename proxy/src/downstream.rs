@@ -38,7 +38,7 @@ use crate::{
     plane::{HANDSHAKE_TIMEOUT, Worker},
     stats::{Counter, sets::filter::TcpProxyStatistics},
     stream::{Stream, reset},
-    tcp::{self, Broken, Failure, Meter, Opening, relay::relay},
+    tcp::{self, Broken, Failure, Meter, Opening, Side, relay::relay},
     tls::{self, Ends, PlaintextRefused},
     upstream::{For, Transport},
 };
@@ -371,9 +371,9 @@ impl Record {
         counts: &TcpProxyStatistics,
         downstream: &mut Transport,
         upstream: &mut Transport,
-    ) -> Result<(), Failure> {
+    ) -> Result<Side, Failure> {
         let Some(cluster) = &self.attempts.cluster else {
-            return Ok(());
+            return Ok(Side::Upstream);
         };
         let connections = cluster.statistics.connections.of(self.worker.number);
         let received = [
@@ -405,7 +405,7 @@ impl Record {
     /// Ends both sides after bytes were passed on.
     async fn part(
         &self,
-        passed: Result<(), Failure>,
+        passed: Result<Side, Failure>,
         downstream: Transport,
         upstream: Transport,
     ) -> Ending {
@@ -415,11 +415,11 @@ impl Record {
             matches!(&passed, Err(failure) if matches!(failure.broken, Broken::Upstream(_)));
         let refused = self.refused(&upstream, by_peer);
         match passed {
-            Ok(()) => {
+            Ok(last) => {
                 downstream.stream().complete();
                 upstream.stream().complete();
                 match refused {
-                    None => Ending::Completed,
+                    None => Ending::Completed { last },
                     Some(refused) => Ending::PlaintextRefused {
                         upstream: address,
                         refused,
@@ -609,7 +609,9 @@ fn ended(result: io::Result<()>, transport: &Transport, downstream: SocketAddr) 
     match result {
         Ok(()) => {
             transport.stream().complete();
-            Ending::Completed
+            Ending::Completed {
+                last: Side::Upstream,
+            }
         }
         Err(source) => Ending::DownstreamBroke { downstream, source },
     }

@@ -10,6 +10,7 @@ pub use self::response_flag::{ResponseFlag, ResponseFlags};
 use crate::{
     connect::ConnectError,
     destination::NotRedirected,
+    tcp::Side,
     tls::{PlaintextRefused, TlsError},
 };
 
@@ -17,7 +18,10 @@ use crate::{
 #[derive(Debug)]
 pub enum Ending {
     /// Each side said that it has no more to send, and everything was passed on.
-    Completed,
+    Completed {
+        /// Who said so last.
+        last: Side,
+    },
     /// The connection has no destination but the proxy itself.
     NotRedirected(NotRedirected),
     /// What comes before the choice of a filter chain failed.
@@ -117,7 +121,7 @@ impl Ending {
     /// Envoy's flag; none for a connection that ended well, and for some that did not.
     pub fn flag(&self) -> Option<ResponseFlag> {
         match self {
-            Self::Completed
+            Self::Completed { .. }
             | Self::NotInspected { .. }
             | Self::DownstreamTls(_)
             | Self::DownstreamBroke { .. }
@@ -152,13 +156,13 @@ impl Ending {
 
     /// Whether the connection ended otherwise than its two sides wanted.
     pub fn is_failure(&self) -> bool {
-        !matches!(self, Self::Completed)
+        !matches!(self, Self::Completed { .. })
     }
 
     /// One token, for machines; none for a connection that ended well.
     pub fn details(&self) -> Option<&'static str> {
         match self {
-            Self::Completed => None,
+            Self::Completed { .. } => None,
             Self::NotRedirected(reason) => Some(reason.token()),
             Self::NotInspected { .. } => Some("listener_filter_failed"),
             Self::NoFilterChain { .. } => Some("filter_chain_not_found"),
@@ -258,7 +262,7 @@ impl Ending {
 impl fmt::Display for Ending {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Completed => f.write_str("completed"),
+            Self::Completed { .. } => f.write_str("completed"),
             Self::NotRedirected(reason) => reason.fmt(f),
             Self::NotInspected { downstream, reason } => write!(f, "{downstream}: {reason}"),
             Self::NoFilterChain {

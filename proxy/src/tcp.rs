@@ -59,6 +59,15 @@ thread_local! {
     static BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; BUFFER_BYTES].into());
 }
 
+/// One side of a connection.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Side {
+    /// The one that had connected to us.
+    Downstream,
+    /// The one that we had connected to.
+    Upstream,
+}
+
 /// A side that broke before its time.
 #[derive(Debug)]
 pub enum Broken {
@@ -106,6 +115,8 @@ impl Meter<'_> {
 /// Passes bytes until both sides have said that they are done: an end on one side is passed on
 /// while the other direction goes on. What a side had sent before it broke is passed on too.
 ///
+/// Returns who was done last.
+///
 /// # Errors
 /// Which side broke, and how the other is to be ended.
 pub async fn pass(
@@ -114,7 +125,7 @@ pub async fn pass(
     pipes: &Arc<PipePool>,
     received: Meter<'_>,
     sent: Meter<'_>,
-) -> Result<(), Failure> {
+) -> Result<Side, Failure> {
     let failed = AtomicBool::new(false);
     let (from_downstream, to_downstream) = downstream.tcp_mut().split();
     let (from_upstream, to_upstream) = upstream.tcp_mut().split();
@@ -146,7 +157,7 @@ pub async fn pass(
         let mut responding = pin!(response.run());
         select! {
             passed = &mut requesting => match passed {
-                Ok(()) => responding.await,
+                Ok(()) => responding.await.map(|()| Side::Upstream),
                 Err(broken) => {
                     if matches!(broken, Broken::Upstream(_)) {
                         failed.store(true, Ordering::Relaxed);
@@ -156,7 +167,7 @@ pub async fn pass(
                 }
             },
             passed = &mut responding => match passed {
-                Ok(()) => requesting.await,
+                Ok(()) => requesting.await.map(|()| Side::Downstream),
                 Err(broken) => {
                     if matches!(broken, Broken::Downstream(_)) {
                         failed.store(true, Ordering::Relaxed);

@@ -1,5 +1,7 @@
 //! The upstream side of a connection: which cluster, which endpoint, and a connection to it.
 
+pub mod account;
+
 use std::{
     net::SocketAddr,
     sync::Arc,
@@ -12,6 +14,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
+use self::account::Pending;
 use crate::{
     access_log::AccessLogs,
     cluster::{
@@ -29,7 +32,6 @@ use crate::{
     ending::Ending,
     network_filter::tcp_proxy::{ClusterChoice, TcpProxy},
     plane::Worker,
-    stats::sets::cluster::ConnectionStatistics,
     stream::{Farewell, LINGER, Stream},
     tls::{self, Ends, Handshaked},
 };
@@ -163,9 +165,7 @@ impl Attempts {
                 Err(failed) => failed,
             };
             if self.count() >= proxy.max_connect_attempts.get() {
-                if proxy.max_connect_attempts.get() > 1 {
-                    counted.upstream_cx_connect_attempts_exceeded.increment();
-                }
+                counted.upstream_cx_connect_attempts_exceeded.increment();
                 return Err(failed);
             }
             if let Some(backoff) = &proxy.backoff {
@@ -228,7 +228,6 @@ impl Attempts {
         let overflow = || Ending::Overflow(cluster.config.name.clone());
         let Some(used) = breakers.try_connection(priority) else {
             counted.upstream_cx_overflow.increment();
-            counted.upstream_rq_pending_overflow.increment();
             return Err(overflow());
         };
         let Some(active) = breakers.try_endpoint(priority, endpoint) else {
@@ -236,20 +235,15 @@ impl Attempts {
             return Err(overflow());
         };
         self.tried.push(endpoint.address);
-        counted.upstream_cx_total.increment();
-        counted.upstream_rq_total.increment();
-        let connecting = Connecting::new(counted);
+        let pending = Pending::new(counted);
         let begun = Instant::now();
         match self.reach(cluster, endpoint, wanted).await {
             Ok((transport, tls)) => {
-                connecting.done();
+                pending.connected(begun.elapsed());
                 if let (Some(handshaked), Some(counted)) = (&tls, &cluster.tls_statistics) {
                     let counted = counted.of(worker.number);
                     handshaked.events().for_each(|event| counted.count(&event));
                 }
-                counted
-                    .upstream_cx_connect_ms
-                    .record_milliseconds(begun.elapsed());
                 cluster.outcome(endpoint, Outcome::Connected);
                 Ok(Upstream {
                     transport,
@@ -260,7 +254,7 @@ impl Attempts {
                 })
             }
             Err(failed) => {
-                count_failure(counted, &failed);
+                pending.failed(&failed);
                 if let (Ending::UpstreamTls(error), Some(counted)) =
                     (&failed, &cluster.tls_statistics)
                 {
@@ -345,40 +339,5 @@ async fn speak(
             Ok((Transport::Tls(Box::new(stream)), Some(Box::new(handshaked))))
         }
         Err(error) => Err(Ending::UpstreamTls(Box::new(error))),
-    }
-}
-
-/// A connection that is being made; it is gone if this is dropped before it is there.
-struct Connecting<'a>(Option<&'a ConnectionStatistics>);
-
-impl<'a> Connecting<'a> {
-    fn new(counted: &'a ConnectionStatistics) -> Self {
-        counted.upstream_cx_active.increment();
-        Self(Some(counted))
-    }
-
-    /// It is there, and its owner counts its end.
-    fn done(mut self) {
-        self.0 = None;
-    }
-}
-
-impl Drop for Connecting<'_> {
-    fn drop(&mut self) {
-        if let Some(counted) = self.0 {
-            counted.upstream_cx_active.decrement();
-            counted.upstream_cx_destroy.increment();
-        }
-    }
-}
-
-fn count_failure(counted: &ConnectionStatistics, failed: &Ending) {
-    counted.upstream_cx_connect_fail.increment();
-    match failed {
-        Ending::ConnectFailed(error) if error.is_time_out() => {
-            counted.upstream_cx_connect_timeout.increment();
-        }
-        Ending::ConnectFailed(error) if error.is_of_bind() => counted.bind_errors.increment(),
-        _ => {}
     }
 }

@@ -201,6 +201,7 @@ impl Endpoint {
     pub fn is_excluded(&self, ignore_new: bool) -> bool {
         let state = &self.state;
         state.has(HealthFlag::ExcludedViaImmediateHcFail)
+            || self.attributes.health_status == HealthStatus::Draining
             || (ignore_new && state.has(HealthFlag::PendingActiveHc))
     }
 

@@ -65,6 +65,14 @@ pub struct LocalityEndpoints {
     pub endpoints: Box<[Arc<Endpoint>]>,
 }
 
+impl Priority {
+    /// Its endpoints, by locality.
+    pub fn endpoints(&self) -> impl Iterator<Item = &Arc<Endpoint>> {
+        let localities = self.localities.iter();
+        localities.flat_map(|locality| &locality.endpoints)
+    }
+}
+
 type Identity = (SocketAddr, SocketAddr);
 
 impl EndpointSet {
@@ -216,6 +224,25 @@ impl EndpointSet {
             }
         }
         membership
+    }
+
+    /// How many priorities have endpoints that they did not have before, or had some that they have no
+    /// longer: what `membership_change` counts.
+    pub fn changes(&self, before: Option<&Self>) -> usize {
+        let none = Priority::default();
+        let old = before.map_or(&[][..], |before| &before.priorities);
+        let number = self.priorities.len().max(old.len());
+        let differs = |index: &usize| {
+            let new = self.priorities.get(*index).unwrap_or(&none);
+            let old = old.get(*index).unwrap_or(&none);
+            let states = |of: &Priority| -> HashSet<_> {
+                of.endpoints()
+                    .map(|endpoint| Arc::as_ptr(endpoint.state()))
+                    .collect()
+            };
+            states(new) != states(old)
+        };
+        (0..number).filter(differs).count()
     }
 
     /// Grows with each change of an endpoint's health.

@@ -64,7 +64,7 @@ impl Cluster {
             endpoints: ArcSwap::from_pointee(endpoints),
             balancers: OnceLock::new(),
         };
-        cluster.census();
+        cluster.changed(cluster.endpoints.load().changes(None));
         cluster
     }
 
@@ -75,12 +75,14 @@ impl Cluster {
 
     /// Takes other endpoints; connections to those that are gone go on.
     pub fn assign(&self, endpoints: EndpointSet) {
-        self.endpoints.store(Arc::new(endpoints));
-        self.statistics
-            .membership
-            .set()
-            .membership_change
-            .increment();
+        let endpoints = Arc::new(endpoints);
+        let before = self.endpoints.swap(Arc::clone(&endpoints));
+        self.changed(endpoints.changes(Some(&before)));
+    }
+
+    fn changed(&self, priorities: usize) {
+        let membership = self.statistics.membership.set();
+        membership.membership_change.add(priorities as u64);
         self.census();
     }
 

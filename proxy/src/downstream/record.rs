@@ -25,9 +25,12 @@ use crate::{
     },
     plane::Worker,
     stats::{Counter, sets::listener::ListenerStatistics},
-    tcp::Opening,
+    tcp::{Opening, Side},
     tls::{Handshaked, TlsError},
-    upstream::{Attempts, Upstream},
+    upstream::{
+        Attempts, Upstream,
+        account::{self, Closed},
+    },
 };
 
 /// A connection.
@@ -345,17 +348,15 @@ impl Record {
             return;
         }
         let counted = cluster.statistics.connections.of(self.worker.number);
-        counted.upstream_cx_active.decrement();
-        counted.upstream_cx_destroy.increment();
-        counted
-            .upstream_cx_length_ms
-            .record_milliseconds(upstream.since.elapsed());
-        match ending {
-            Ending::UpstreamBroke { .. } | Ending::Completed => {
-                counted.upstream_cx_destroy_remote.increment();
-            }
-            _ => counted.upstream_cx_destroy_local.increment(),
-        }
+        let by = match ending {
+            Ending::UpstreamBroke { .. }
+            | Ending::PlaintextRefused { .. }
+            | Ending::Completed {
+                last: Side::Upstream,
+            } => Closed::ByUpstream,
+            _ => Closed::ByUs,
+        };
+        account::closed(counted, by, upstream.since.elapsed());
     }
 
     pub(super) fn ended(mut self, ending: &Ending) {

@@ -11,7 +11,7 @@ use std::{
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::{
-    BUFFER, BUFFER_BYTES, Broken, Failure, Meter, TURN_BYTES,
+    BUFFER, BUFFER_BYTES, Broken, Failure, Meter, Side, TURN_BYTES,
     farewell::{Flushed, Recent},
 };
 
@@ -24,7 +24,7 @@ pub async fn relay<D, U>(
     upstream: &mut U,
     received: Meter<'_>,
     sent: Meter<'_>,
-) -> Result<(), Failure>
+) -> Result<Side, Failure>
 where
     D: AsyncRead + AsyncWrite + Unpin,
     U: AsyncRead + AsyncWrite + Unpin,
@@ -32,22 +32,27 @@ where
     let mut request = Direction::new(received);
     let mut response = Direction::new(sent);
     let passed = poll_fn(|cx| {
+        let answered = response.state == State::Ended;
         let requested = request.poll(cx, Pin::new(&mut *downstream), Pin::new(&mut *upstream));
         if let Poll::Ready(Err(side)) = requested {
             return Poll::Ready(Err(match side {
-                Side::From(error) => Broken::Downstream(error),
-                Side::To(error) => Broken::Upstream(error),
+                End::From(error) => Broken::Downstream(error),
+                End::To(error) => Broken::Upstream(error),
             }));
         }
         let responded = response.poll(cx, Pin::new(&mut *upstream), Pin::new(&mut *downstream));
         if let Poll::Ready(Err(side)) = responded {
             return Poll::Ready(Err(match side {
-                Side::From(error) => Broken::Upstream(error),
-                Side::To(error) => Broken::Downstream(error),
+                End::From(error) => Broken::Upstream(error),
+                End::To(error) => Broken::Downstream(error),
             }));
         }
         if requested.is_ready() && responded.is_ready() {
-            return Poll::Ready(Ok(()));
+            return Poll::Ready(Ok(if answered {
+                Side::Downstream
+            } else {
+                Side::Upstream
+            }));
         }
         Poll::Pending
     });
@@ -64,7 +69,7 @@ where
 }
 
 /// The end of a direction that failed.
-enum Side {
+enum End {
     From(io::Error),
     To(io::Error),
 }
@@ -103,7 +108,7 @@ impl<'a> Direction<'a> {
         cx: &mut Context<'_>,
         mut from: Pin<&mut impl AsyncRead>,
         mut to: Pin<&mut impl AsyncWrite>,
-    ) -> Poll<Result<(), Side>> {
+    ) -> Poll<Result<(), End>> {
         let mut turn = 0;
         while self.state == State::Open {
             ready!(self.poll_rest(cx, to.as_mut()))?;
@@ -126,7 +131,7 @@ impl<'a> Direction<'a> {
             match ready!(to.poll_shutdown(cx)) {
                 // It had closed altogether before we could say that there is no more.
                 Err(error) if error.kind() != io::ErrorKind::NotConnected => {
-                    return Poll::Ready(Err(Side::To(error)));
+                    return Poll::Ready(Err(End::To(error)));
                 }
                 Ok(()) | Err(_) => {}
             }
@@ -140,12 +145,12 @@ impl<'a> Direction<'a> {
         &mut self,
         cx: &mut Context<'_>,
         mut to: Pin<&mut impl AsyncWrite>,
-    ) -> Poll<Result<(), Side>> {
+    ) -> Poll<Result<(), End>> {
         while self.written < self.rest.len() {
             let written =
-                ready!(to.as_mut().poll_write(cx, &self.rest[self.written..])).map_err(Side::To)?;
+                ready!(to.as_mut().poll_write(cx, &self.rest[self.written..])).map_err(End::To)?;
             if written == 0 {
-                return Poll::Ready(Err(Side::To(io::ErrorKind::WriteZero.into())));
+                return Poll::Ready(Err(End::To(io::ErrorKind::WriteZero.into())));
             }
             self.passed(written);
             self.written += written;
@@ -162,7 +167,7 @@ impl<'a> Direction<'a> {
         cx: &mut Context<'_>,
         from: Pin<&mut impl AsyncRead>,
         to: Pin<&mut impl AsyncWrite>,
-    ) -> Result<Poll<usize>, Side> {
+    ) -> Result<Poll<usize>, End> {
         BUFFER.with_borrow_mut(|buffer| {
             let mut buffer = ReadBuf::new(&mut buffer[..BUFFER_BYTES]);
             match from.poll_read(cx, &mut buffer) {
@@ -172,7 +177,7 @@ impl<'a> Direction<'a> {
                 Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => {
                     return Ok(Poll::Ready(0));
                 }
-                Poll::Ready(Err(error)) => return Err(Side::From(error)),
+                Poll::Ready(Err(error)) => return Err(End::From(error)),
                 Poll::Pending => return Ok(Poll::Pending),
             }
             let filled = buffer.filled();
@@ -182,7 +187,7 @@ impl<'a> Direction<'a> {
             self.meter.read(filled);
             let written = match to.poll_write(cx, filled) {
                 Poll::Ready(Ok(written)) => written,
-                Poll::Ready(Err(error)) => return Err(Side::To(error)),
+                Poll::Ready(Err(error)) => return Err(End::To(error)),
                 Poll::Pending => 0,
             };
             self.passed(written);
@@ -197,9 +202,9 @@ impl<'a> Direction<'a> {
         &mut self,
         cx: &mut Context<'_>,
         to: Pin<&mut impl AsyncWrite>,
-    ) -> Poll<Result<(), Side>> {
+    ) -> Poll<Result<(), End>> {
         if self.unflushed {
-            ready!(to.poll_flush(cx)).map_err(Side::To)?;
+            ready!(to.poll_flush(cx)).map_err(End::To)?;
             self.unflushed = false;
         }
         Poll::Pending

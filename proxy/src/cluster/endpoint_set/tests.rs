@@ -247,8 +247,36 @@ fn members_are_counted_by_their_health() {
         total: 5,
         healthy: 2,
         degraded: 1,
-        excluded: 1,
+        excluded: 2,
     };
     assert_eq!(set.membership(true), expected);
-    assert_eq!(set.membership(false).excluded, 0);
+    assert_eq!(set.membership(false).excluded, 1);
+}
+
+#[test]
+fn the_priorities_that_have_other_endpoints_than_before_are_changes() {
+    let first = set([
+        locality("a", 0, 1, [endpoint(1), endpoint(2)]),
+        locality("b", 2, 1, [endpoint(3)]),
+    ]);
+    assert_eq!(first.changes(None), 2);
+    assert_eq!(set([]).changes(None), 0);
+    assert_eq!(set([]).changes(Some(&first)), 2);
+    let same = update(
+        &first,
+        vec![
+            locality("a", 0, 1, [endpoint(2), weighing(1, 3)]),
+            locality("b", 2, 1, [endpoint(3)]),
+        ],
+    );
+    assert_eq!(same.changes(Some(&first)), 0);
+    let moved = update(
+        &first,
+        vec![
+            locality("a", 0, 1, [endpoint(1)]),
+            locality("b", 1, 1, [endpoint(2)]),
+            locality("b", 2, 1, [endpoint(3)]),
+        ],
+    );
+    assert_eq!(moved.changes(Some(&first)), 2);
 }

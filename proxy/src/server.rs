@@ -2,7 +2,7 @@
 //! drains and ends.
 
 mod apply;
-mod next;
+mod flush;
 
 use std::{
     io,
@@ -23,7 +23,7 @@ use tracing::{error, info, warn};
 
 use self::{
     apply::{ApplyError, Running},
-    next::Next,
+    flush::Flusher,
 };
 use crate::{
     access_log::{self, Outputs, Sinks, Surroundings as LogSurroundings, Writer},
@@ -31,7 +31,7 @@ use crate::{
     compile::{Findings, values::socket_address},
     configuration::{self, ConfigurationError, KeptBootstrap, Source, Stamp, read_secrets},
     descriptors,
-    lifecycle::{Lifecycle, State, Stop},
+    lifecycle::{Lifecycle, Stop},
     listener::config::Surroundings,
     network_filter::local_ratelimit::SharedTokenBuckets,
     original_dst::Redirect,
@@ -44,11 +44,11 @@ use crate::{
 /// Between two looks at the file.
 const POLL: Duration = Duration::from_secs(1);
 
+/// How long clusters may take to find their endpoints before traffic is accepted all the same.
+const WARM_UP: Duration = Duration::from_secs(15);
+
 /// How long answers of the admin port may go on at the end.
 const LAST_ANSWERS: Duration = Duration::from_millis(500);
-
-/// How often intervals of histograms end.
-const FLUSH: Duration = Duration::from_secs(5);
 
 /// What a process is started with.
 #[derive(Clone, Debug)]
@@ -221,7 +221,9 @@ impl Server {
             Sinks::start(options.file_flush_interval).map_err(failed("the access log"))?;
         let store = Arc::new(Store::new(stats_config(&bootstrap)?));
         let admin_address = admin_address(&bootstrap)?;
-        let reopen = sinks.reopen();
+        let (reopen, lines) = (sinks.reopen(), sinks.counts());
+        let layers = bootstrap.layered_runtime.as_ref();
+        let layers = layers.map_or(0, |runtime| runtime.layers.len());
         let compiler = Compiler::new(&bootstrap, sinks, store.clone());
         let snapshot = compiler.compile(&bootstrap, &[])?;
         let (lifecycle, asked) = Lifecycle::new();
@@ -236,9 +238,11 @@ impl Server {
             Some(address) => Some(server::bind("admin", address).await?),
             None => None,
         };
-        let next = running.prepare(&snapshot, &bootstrap, None)?;
-        next.warm().await;
-        running.put(&threads, next)?;
+        running.apply_clusters(&snapshot);
+        if timeout(WARM_UP, running.warm()).await.is_err() {
+            warn!("some clusters have not found their endpoints within {WARM_UP:?}: going on");
+        }
+        running.apply_listeners(&threads, &snapshot, &bootstrap)?;
         let (signal, watch) = drain::channel();
         if let Some(listener) = admin {
             let served = Arc::new(Served {
@@ -249,6 +253,7 @@ impl Server {
                 plane: running.plane(),
                 bootstrap: KeptBootstrap::new(&bootstrap),
                 reopen,
+                flush: snapshot.flush,
                 concurrency: options.concurrency,
                 started: SystemTime::now(),
             });
@@ -259,7 +264,14 @@ impl Server {
         let contexts = compiler.contexts.clone();
         tokio::spawn(tls::watch(contexts, |reloaded| info!("{reloaded:?}")));
         lifecycle.workers_started();
-        tokio::spawn(flush(store.clone(), lifecycle.clone(), options.concurrency));
+        let flusher = Flusher::new(
+            store.clone(),
+            lifecycle.clone(),
+            options.concurrency,
+            layers,
+            lines,
+        );
+        tokio::spawn(flusher.run(snapshot.flush));
         Ok(Self {
             options,
             compiler,
@@ -281,7 +293,6 @@ impl Server {
     pub async fn run(mut self) -> anyhow::Result<()> {
         let mut hang_up = signal(SignalKind::hangup())?;
         let mut looks = interval(POLL);
-        let mut pending: Option<Pending> = None;
         info!(concurrency = self.options.concurrency, "ready");
         let result = loop {
             select! {
@@ -298,16 +309,11 @@ impl Server {
                         "a worker has ended by the panic told above: the process cannot go on"
                     ));
                 }
-                _ = hang_up.recv() => self.reload(&mut pending),
-                () = warm(pending.as_ref()) => {
-                    if let Some(warmed) = pending.take() {
-                        self.put(warmed);
-                    }
-                }
+                _ = hang_up.recv() => self.reload(),
                 _ = looks.tick() => {
                     let now = stamp(&self.options.source);
                     if now.is_some() && now != self.seen {
-                        self.reload(&mut pending);
+                        self.reload();
                     }
                 }
             }
@@ -332,64 +338,27 @@ impl Server {
     }
 
     /// Takes the configuration as it is now; a faulty one changes nothing.
-    fn reload(&mut self, pending: &mut Option<Pending>) {
+    fn reload(&mut self) {
         self.seen = stamp(&self.options.source);
-        match self.prepare(pending.as_ref()) {
-            Ok(next) => *pending = Some(next),
+        match self.try_reload() {
+            Ok(()) => info!("another configuration is in use"),
             Err(cause) => error!("the configuration in use stays: {cause}"),
         }
     }
 
-    fn prepare(&self, earlier: Option<&Pending>) -> Result<Pending, StartError> {
+    fn try_reload(&mut self) -> Result<(), StartError> {
         let (bootstrap, warnings) = self.options.source.read()?;
         for warning in warnings {
             warn!("{warning}");
         }
-        let running = &self.running;
+        let running = &mut self.running;
         running.warn_of_what_needs_a_restart(&bootstrap);
-        let snapshot = self.compiler.compile(&bootstrap, &running.listeners())?;
-        let earlier = earlier.map(|pending| &pending.next);
-        let next = running.prepare(&snapshot, &bootstrap, earlier)?;
-        Ok(Pending { next, bootstrap })
-    }
-
-    fn put(&mut self, pending: Pending) {
-        let Pending { next, bootstrap } = pending;
-        match self.running.put(&self.threads, next) {
-            Ok(()) => {
-                self.running.showing(&bootstrap);
-                info!("another configuration is in use");
-            }
-            Err(cause) => error!("the configuration in use stays: {cause}"),
-        }
-    }
-}
-
-/// A configuration that is in force as soon as its clusters have found their endpoints.
-struct Pending {
-    next: Next,
-    bootstrap: Bootstrap,
-}
-
-async fn warm(pending: Option<&Pending>) {
-    match pending {
-        Some(pending) => pending.next.warm().await,
-        None => std::future::pending().await,
-    }
-}
-
-/// Ends the intervals of histograms, and tells how the process is.
-async fn flush(store: Arc<Store>, lifecycle: Lifecycle, concurrency: usize) {
-    let server = store.server();
-    let mut flushes = interval(FLUSH);
-    loop {
-        flushes.tick().await;
-        let told = server.set();
-        told.live.set(u64::from(lifecycle.state() == State::Live));
-        told.state.set(lifecycle.state().number());
-        told.uptime.set(lifecycle.started().elapsed().as_secs());
-        told.concurrency.set(concurrency as u64);
-        store.latch();
+        let before = running.listeners();
+        let snapshot = self.compiler.compile(&bootstrap, &before)?;
+        running.apply_clusters(&snapshot);
+        running.apply_listeners(&self.threads, &snapshot, &bootstrap)?;
+        running.showing(&bootstrap);
+        Ok(())
     }
 }
 

@@ -9,6 +9,7 @@ use crate::{
     cluster::config::{ClusterConfig, bind},
     compile::{At, Findings},
     listener::config::{Listener, Surroundings},
+    stats::Flush,
 };
 
 /// Listeners and clusters, immutable.
@@ -18,6 +19,8 @@ pub struct Snapshot {
     pub listeners: Box<[Arc<Listener>]>,
     /// The clusters, by their order in the message.
     pub clusters: Box<[Arc<ClusterConfig>]>,
+    /// When intervals of histograms end.
+    pub flush: Flush,
 }
 
 impl Snapshot {
@@ -29,6 +32,13 @@ impl Snapshot {
     ) -> Option<Self> {
         let at = findings.at("");
         let empty = StaticResources::default();
+        let flush = Flush::compile(
+            &at,
+            bootstrap.stats_flush_interval.as_ref(),
+            bootstrap.stats_flush.as_ref(),
+            bootstrap.stats_eviction.as_ref(),
+            &bootstrap.stats_sinks,
+        );
         let resources = bootstrap.static_resources.as_ref().unwrap_or(&empty);
         let here = at.field("static_resources");
         let of_all = bootstrap.cluster_manager.as_ref();
@@ -56,9 +66,11 @@ impl Snapshot {
             names.filter(|name| !name.is_empty()),
         );
         references(&here, &listeners, &clusters);
-        findings.faults().is_empty().then(|| Self {
+        let flush = flush.filter(|_| findings.faults().is_empty())?;
+        Some(Self {
             listeners: listeners.into(),
             clusters: clusters.into(),
+            flush,
         })
     }
 }

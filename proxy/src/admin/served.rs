@@ -26,7 +26,7 @@ use crate::{
     configuration::KeptBootstrap,
     lifecycle::{Lifecycle, Stop},
     plane::Plane,
-    stats::{Store, export},
+    stats::{Flush, Store, export},
     tls::Contexts,
 };
 
@@ -46,6 +46,8 @@ pub struct Served {
     pub bootstrap: KeptBootstrap,
     /// The files of access logs.
     pub reopen: Reopen,
+    /// When intervals of histograms end.
+    pub flush: Flush,
     /// How many workers.
     pub concurrency: usize,
     /// When the process started.
@@ -123,13 +125,19 @@ const HANDLERS: [Handler<Served>; 14] = [
         path: "/stats",
         help: "print server stats",
         mutates: false,
-        answer: |served, parameters| export::answer(&served.store, Vec::new(), parameters),
+        answer: |served, parameters| {
+            served.flush_if_asked();
+            export::answer(&served.store, Vec::new(), parameters)
+        },
     },
     Handler {
         path: "/stats/prometheus",
         help: "print server stats in prometheus format",
         mutates: false,
-        answer: |served, parameters| export::prometheus(&served.store, Vec::new(), parameters),
+        answer: |served, parameters| {
+            served.flush_if_asked();
+            export::prometheus(&served.store, Vec::new(), parameters)
+        },
     },
     Handler {
         path: "/stats/recentlookups",
@@ -144,6 +152,15 @@ const HANDLERS: [Handler<Served>; 14] = [
         answer: |served, parameters| super::logging::of(served.log.as_ref(), parameters),
     },
 ];
+
+impl Served {
+    /// Ends the intervals of histograms, if that is to be done when statistics are asked for.
+    fn flush_if_asked(&self) {
+        if self.flush == Flush::OnAdmin {
+            self.store.latch();
+        }
+    }
+}
 
 /// The pages.
 pub fn router(served: Arc<Served>) -> Router {

@@ -16,7 +16,6 @@ statistics! {
         level concurrency,
         level days_until_first_cert_expiring,
         level hot_restart_epoch,
-        level hot_restart_generation,
         level live,
         level memory_allocated,
         level memory_heap_size,

@@ -10,6 +10,7 @@ mod entry;
 mod fields;
 pub mod filter;
 pub mod format;
+mod kept;
 mod loggers;
 mod sinks;
 
@@ -17,6 +18,7 @@ pub use self::{
     entry::Entry,
     fields::{Attempt, CloseType, Fields, FilterState, LogType, Metadata, Times, Tls, metadata},
     format::{Format, random_uuid},
+    kept::KeptMetadata,
     loggers::{AccessLogs, Outputs, Surroundings},
     sinks::{AccessLog, Counts, FLUSH_INTERVAL, OpenError, Reopen, Sinks, Writer, start},
 };

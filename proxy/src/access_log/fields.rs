@@ -13,6 +13,7 @@ use fairlead_xds::{
 use rustls::pki_types::CertificateDer;
 use serde_json::{Map, Value};
 
+use super::KeptMetadata;
 use crate::ending::ResponseFlags;
 
 /// Values by their keys, in namespaces: what Envoy calls `filter_metadata`.
@@ -146,15 +147,15 @@ pub struct Fields<'a> {
     /// What filters said of the connection.
     pub dynamic_metadata: Option<&'a Metadata>,
     /// Of the cluster.
-    pub cluster_metadata: Option<&'a Metadata>,
+    pub cluster_metadata: Option<&'a KeptMetadata>,
     /// Of the endpoint.
     pub upstream_metadata: Option<&'a Metadata>,
     /// Of the route.
     pub route_metadata: Option<&'a Metadata>,
     /// Of the listener.
-    pub listener_metadata: Option<&'a Metadata>,
+    pub listener_metadata: Option<&'a KeptMetadata>,
     /// Of the filter chain.
-    pub filter_chain_metadata: Option<&'a Metadata>,
+    pub filter_chain_metadata: Option<&'a KeptMetadata>,
     /// What filters keep for one another.
     pub filter_state: Option<&'a dyn FilterState>,
     /// What filters of the upstream connection keep for one another.

@@ -21,6 +21,7 @@ use super::{
     policy::BalancerConfig, transport::TransportSockets,
 };
 use crate::{
+    access_log::KeptMetadata,
     compile::{
         At,
         values::{positive, tcp_address},
@@ -40,6 +41,8 @@ pub struct ClusterConfig {
     pub name: Box<str>,
     /// What statistics call it.
     pub stat_name: Box<str>,
+    /// For access logs.
+    pub metadata: Option<KeptMetadata>,
     /// How long an endpoint may take to accept.
     pub connect_timeout: Duration,
     /// Where the endpoints come from.
@@ -161,8 +164,7 @@ impl ClusterConfig {
             // Both sides are always read no faster than the other is written.
             per_connection_buffer_limit_bytes: _,
             per_connection_buffer_high_watermark_timeout: _,
-            // For operators and other programs.
-            metadata: _,
+            metadata,
             // Every cluster is warm when it is there.
             wait_for_warm_on_init: _,
             // Endpoints of an original destination are known while they are used.
@@ -252,6 +254,7 @@ impl ClusterConfig {
         Some(Self {
             name: name.as_str().into(),
             stat_name: stat_name.as_str().into(),
+            metadata: KeptMetadata::of(metadata.as_ref()),
             connect_timeout: connect_timeout?,
             discovery: discovery?,
             balancer: balancer?.into(),

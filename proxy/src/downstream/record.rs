@@ -424,6 +424,7 @@ impl Record {
                 connection_id: None,
             })
             .collect();
+        let chain = self.chain.as_ref();
         let host_name = endpoint.map(|endpoint| &*endpoint.attributes.hostname);
         let upstream = self.upstream.as_ref();
         let downstream_peer: Vec<_> = self
@@ -470,6 +471,9 @@ impl Record {
             upstream_host_name: host_name.filter(|name| !name.is_empty()),
             upstream_cluster: cluster.map(|cluster| &*cluster.stat_name),
             upstream_cluster_raw: cluster.map(|cluster| &*cluster.name),
+            cluster_metadata: cluster.and_then(|cluster| cluster.metadata.as_ref()),
+            listener_metadata: self.listener.metadata.as_ref(),
+            filter_chain_metadata: chain.and_then(|chain| chain.metadata.as_ref()),
             upstream_local: upstream.and_then(|upstream| upstream.local),
             upstream_remote: upstream.and(endpoint).map(|endpoint| endpoint.address),
             downstream_local: Some(self.local),

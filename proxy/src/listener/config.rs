@@ -21,7 +21,7 @@ use fairlead_xds::{
 
 use super::{active::Closing, sockets::Binding};
 use crate::{
-    access_log::{AccessLogs, Surroundings as LogSurroundings},
+    access_log::{AccessLogs, KeptMetadata, Surroundings as LogSurroundings},
     cluster::config::fingerprint,
     compile::{
         At,
@@ -71,6 +71,8 @@ pub struct Listener {
     pub filters: ListenerFilters,
     /// The filter chains.
     pub chains: FilterChains<Arc<FilterChain>>,
+    /// For access logs.
+    pub metadata: Option<KeptMetadata>,
     /// Where its connections are logged, besides what their filters log.
     pub access_log: AccessLogs,
     /// Of the message without its filter chains: what it concerns all connections by.
@@ -82,6 +84,8 @@ pub struct Listener {
 pub struct FilterChain {
     /// What it is called; empty if nobody says.
     pub name: Box<str>,
+    /// For access logs.
+    pub metadata: Option<KeptMetadata>,
     /// TLS, if the connections are encrypted.
     pub tls: Option<Arc<DownstreamTls>>,
     /// How long the handshake may take; as the process has it, if nothing is said.
@@ -184,8 +188,7 @@ impl Listener {
             per_connection_buffer_high_watermark_timeout: _,
             // A worker accepts one at a time, and serves those it has in between.
             max_connections_to_accept_per_socket_event: _,
-            // For operators and other programs.
-            metadata: _,
+            metadata,
             ignore_global_conn_limit: _,
             bypass_overload_manager: _,
         } = message;
@@ -286,6 +289,7 @@ impl Listener {
             binds,
             hands_over: truth(use_original_dst).unwrap_or(false),
             direction: direction?,
+            metadata: KeptMetadata::of(metadata.as_ref()),
             filters: filters?,
             chains: chains?,
             access_log: access_log?,
@@ -373,8 +377,7 @@ impl FilterChain {
             filter_chain_match: _,
             filters: _,
             use_proxy_proto,
-            // For operators and other programs.
-            metadata: _,
+            metadata,
             transport_socket,
             transport_socket_connect_timeout,
             name,
@@ -403,6 +406,7 @@ impl FilterChain {
         let (tls, filters) = (tls?, filters?);
         Some(Self {
             name: name.as_str().into(),
+            metadata: KeptMetadata::of(metadata.as_ref()),
             statistics: ChainStatistics::new(tls.is_some(), &filters, stat_name, with.store),
             tls,
             handshake_timeout: handshake_timeout?,

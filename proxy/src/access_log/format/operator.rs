@@ -13,7 +13,7 @@ use super::{
     value::Value,
 };
 use crate::access_log::{
-    Surroundings,
+    KeptMetadata, Surroundings,
     fields::{Fields, FilterState, Metadata, Tls},
 };
 
@@ -257,11 +257,11 @@ impl MetadataPath {
     fn value<'a>(&self, fields: &Fields<'a>) -> Value<'a> {
         let metadata: Option<&'a Metadata> = match self.source {
             MetadataSource::Dynamic => fields.dynamic_metadata,
-            MetadataSource::Cluster => fields.cluster_metadata,
+            MetadataSource::Cluster => fields.cluster_metadata.map(KeptMetadata::values),
             MetadataSource::Route => fields.route_metadata,
             MetadataSource::UpstreamHost => fields.upstream_metadata,
-            MetadataSource::Listener => fields.listener_metadata,
-            MetadataSource::FilterChain => fields.filter_chain_metadata,
+            MetadataSource::Listener => fields.listener_metadata.map(KeptMetadata::values),
+            MetadataSource::FilterChain => fields.filter_chain_metadata.map(KeptMetadata::values),
             MetadataSource::VirtualHost => None,
         };
         let found = metadata.and_then(|metadata| {

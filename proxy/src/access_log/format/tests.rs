@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::*;
 use crate::{
-    access_log::{Attempt, CloseType, FilterState, LogType, Metadata, Times, Tls},
+    access_log::{Attempt, CloseType, FilterState, KeptMetadata, LogType, Metadata, Times, Tls},
     ending::ResponseFlag,
 };
 
@@ -60,6 +60,7 @@ fn with_fields<T>(call: impl FnOnce(&Fields<'_>) -> T) -> T {
     let begin = Instant::now();
     let after = |micros| Some(begin + Duration::from_micros(micros));
     let metadata = metadata();
+    let kept = KeptMetadata::from(metadata.clone());
     let tls = Tls {
         version: Some("TLSv1.3"),
         cipher: Some("TLS_AES_256_GCM_SHA384"),
@@ -138,11 +139,11 @@ fn with_fields<T>(call: impl FnOnce(&Fields<'_>) -> T) -> T {
         downstream_tls: Some(tls),
         upstream_tls: Some(tls),
         dynamic_metadata: None,
-        cluster_metadata: Some(&metadata),
+        cluster_metadata: Some(&kept),
         upstream_metadata: Some(&metadata),
         route_metadata: None,
-        listener_metadata: Some(&metadata),
-        filter_chain_metadata: Some(&metadata),
+        listener_metadata: Some(&kept),
+        filter_chain_metadata: Some(&kept),
         filter_state: Some(&State(json!("va\"l ue"))),
         upstream_filter_state: None,
     })

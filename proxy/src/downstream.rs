@@ -37,7 +37,7 @@ use crate::{
     network_filter::{NetworkFilter, TerminalFilter, connection_limit, tcp_proxy::TcpProxy},
     plane::{HANDSHAKE_TIMEOUT, Worker},
     stats::{Counter, sets::filter::TcpProxyStatistics},
-    stream::{Stream, reset},
+    stream::{Farewell, Stream, reset},
     tcp::{self, Broken, Failure, Meter, Opening, Side, relay::relay},
     tls::{self, Ends, PlaintextRefused},
     upstream::{For, Transport},
@@ -181,7 +181,12 @@ impl Record {
         let of_filter = match self.admit(chain, &mut held).await {
             Ok(of_filter) => of_filter,
             Err(refusal) => {
-                transport.close().await;
+                match refusal {
+                    // What the client says meanwhile is taken, as Envoy does, and not answered by
+                    // a reset.
+                    Refusal::Denied { .. } => transport.end(Farewell::Finish).await,
+                    _ => transport.close().await,
+                }
                 return Ending::Refused(refusal);
             }
         };
@@ -411,8 +416,10 @@ impl Record {
     ) -> Ending {
         let endpoint = self.attempts.endpoint.as_ref();
         let address = endpoint.map_or(self.local, |endpoint| endpoint.address);
-        let by_peer =
-            matches!(&passed, Err(failure) if matches!(failure.broken, Broken::Upstream(_)));
+        let by_peer = match &passed {
+            Ok(last) => *last == Side::Downstream,
+            Err(failure) => matches!(failure.broken, Broken::Upstream(_)),
+        };
         let refused = self.refused(&upstream, by_peer);
         match passed {
             Ok(last) => {
@@ -423,7 +430,7 @@ impl Record {
                     Some(refused) => Ending::PlaintextRefused {
                         upstream: address,
                         refused,
-                        source: None,
+                        end: Ok(last),
                     },
                 }
             }
@@ -439,16 +446,24 @@ impl Record {
                         Some(refused) => Ending::PlaintextRefused {
                             upstream: address,
                             refused,
-                            source: Some(source),
+                            end: Err(source),
                         },
                     }
                 }
                 Broken::Downstream(source) => {
                     drop(downstream);
                     upstream.end(farewell).await;
-                    Ending::DownstreamBroke {
-                        downstream: self.peer,
-                        source,
+                    match refused {
+                        None => Ending::DownstreamBroke {
+                            downstream: self.peer,
+                            source,
+                        },
+                        // Which the client may well have taken amiss.
+                        Some(refused) => Ending::PlaintextRefused {
+                            upstream: address,
+                            refused,
+                            end: Ok(Side::Downstream),
+                        },
                     }
                 }
             },

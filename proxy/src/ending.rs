@@ -70,8 +70,8 @@ pub enum Ending {
         upstream: SocketAddr,
         /// How it shows.
         refused: PlaintextRefused,
-        /// What the kernel said, if the upstream broke.
-        source: Option<io::Error>,
+        /// Who was done last; or what the kernel said, if the upstream broke.
+        end: Result<Side, io::Error>,
     },
     /// The downstream broke.
     DownstreamBroke {
@@ -140,8 +140,7 @@ impl Ending {
             Self::Refused(Refusal::RateLimited) => Some(ResponseFlag::UpstreamRetryLimitExceeded),
             Self::UpstreamBroke { source, .. }
             | Self::PlaintextRefused {
-                source: Some(source),
-                ..
+                end: Err(source), ..
             } => Some(match source.kind() {
                 io::ErrorKind::ConnectionReset => ResponseFlag::UpstreamRemoteReset,
                 _ => ResponseFlag::UpstreamConnectionTermination,

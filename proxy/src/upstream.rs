@@ -140,7 +140,8 @@ impl Attempts {
         choice: ClusterChoice<'_>,
         wanted: For,
     ) -> Result<Upstream, Ending> {
-        let Some(cluster) = worker.plane.cluster(choice.name) else {
+        let cluster = worker.plane.clusters.load().get(choice.name).cloned();
+        let Some(cluster) = cluster else {
             return Err(Ending::NoCluster(choice.name.into()));
         };
         self.cluster = Some(cluster.clone());

@@ -350,7 +350,10 @@ impl Record {
         let counted = cluster.statistics.connections.of(self.worker.number);
         let by = match ending {
             Ending::UpstreamBroke { .. }
-            | Ending::PlaintextRefused { .. }
+            | Ending::PlaintextRefused {
+                end: Err(_) | Ok(Side::Upstream),
+                ..
+            }
             | Ending::Completed {
                 last: Side::Upstream,
             } => Closed::ByUpstream,

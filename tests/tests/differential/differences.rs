@@ -1,5 +1,9 @@
 //! What is known to differ between Envoy and Fairlead, and the table of it in the documentation.
 
+mod clusters;
+mod connections;
+mod encryption;
+
 use std::{collections::BTreeSet, fmt::Write as _, path::Path};
 
 use crate::observation::{Difference, matches};
@@ -7,7 +11,7 @@ use crate::observation::{Difference, matches};
 /// A difference that is known. Patterns: `*` stands for anything.
 #[derive(Debug)]
 pub(crate) struct Known {
-    /// The name of the case; `*` for any case, which then need not show it.
+    /// The name of the case; or a pattern of names, none of which need show it.
     pub(crate) case: &'static str,
     /// `seen DEED`, `log FIELD`, `log lines`, `stat NAME` or `validate`: a pattern.
     pub(crate) what: &'static str,
@@ -20,28 +24,31 @@ pub(crate) struct Known {
 }
 
 /// All that is known, in the order of the table.
-const KNOWN: &[Known] = &[];
+fn known() -> Vec<&'static Known> {
+    [connections::KNOWN, clusters::KNOWN, encryption::KNOWN]
+        .into_iter()
+        .flatten()
+        .collect()
+}
 
 /// Fails, telling all, when differences are not known, or known ones are no more.
 #[track_caller]
 pub(crate) fn judge(case: &str, found: &[Difference], itself: bool) {
-    let report = report(if itself { &[] } else { KNOWN }, case, found);
+    let report = report(&if itself { Vec::new() } else { known() }, case, found);
     assert!(report.is_empty(), "{case} differs:\n{report}");
 }
 
 /// What is wrong with the differences that were found; empty if nothing is.
-fn report(known: &[Known], case: &str, found: &[Difference]) -> String {
+fn report(known: &[&Known], case: &str, found: &[Difference]) -> String {
     let mut report = String::new();
-    let mut of_case = known
-        .iter()
-        .filter(|known| ["*", case].contains(&known.case));
+    let mut of_case = known.iter().filter(|known| matches(known.case, case));
     for found in found {
         if !of_case.clone().any(|known| known.is(found)) {
             let Difference { what, envoy, ours } = found;
             let _ = writeln!(report, "  {what}\n    envoy: {envoy}\n    ours:  {ours}");
         }
     }
-    let of_case = of_case.by_ref().filter(|known| known.case != "*");
+    let of_case = of_case.by_ref().filter(|known| !known.case.contains('*'));
     for known in of_case.filter(|known| !found.iter().any(|found| known.is(found))) {
         let _ = writeln!(report, "  declared but not there any more: {known:?}");
     }
@@ -70,7 +77,10 @@ fn only_what_is_declared_may_differ_and_must() {
         envoy: "1".to_owned(),
         ours: "2".to_owned(),
     }];
-    let report = |known: &[Known], found: &[Difference]| report(known, "some", found).is_empty();
+    let report = |known: &[Known], found: &[Difference]| {
+        let known: Vec<_> = known.iter().collect();
+        report(&known, "some", found).is_empty()
+    };
     assert!(!report(&[], &found), "not declared");
     assert!(report(&[known("some", "stat a.*")], &found), "declared");
     assert!(
@@ -113,10 +123,10 @@ fn every_known_difference_is_of_a_case() {
         .expect("list the cases")
         .map(|entry| std::fs::read_to_string(entry.expect("an entry").path()).expect("a source"))
         .collect();
-    let orphans: BTreeSet<_> = KNOWN
-        .iter()
+    let orphans: BTreeSet<_> = known()
+        .into_iter()
         .map(|known| known.case)
-        .filter(|case| *case != "*" && !sources.contains(&format!("{case},")))
+        .filter(|case| !case.contains('*') && !sources.contains(&format!("{case},")))
         .collect();
     assert!(orphans.is_empty(), "no case is called {orphans:?}");
 }
@@ -129,7 +139,7 @@ fn table() -> String {
          fails when anything else differs, and when a row is no longer true. A `*` stands for anything.\n\n\
          | case | what | Envoy | Fairlead | why |\n|---|---|---|---|---|\n",
     );
-    for known in KNOWN {
+    for known in known() {
         let Known {
             case,
             what,

@@ -6,5 +6,4 @@ mod faults;
 mod life;
 mod pod;
 mod probes;
-mod reload;
 mod tproxy;

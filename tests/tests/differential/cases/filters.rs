@@ -21,6 +21,8 @@ fn rbac(rules: &str) -> String {
         "RBAC",
         &format!("stat_prefix: access., {rules}"),
     ))
+    // Ours decides before the upstream is connected to.
+    .replace("$LOG", &log_downstream())
 }
 
 /// From three addresses, whether it is let through.
@@ -134,7 +136,8 @@ case!(
             )
         )],
         &[fixed("one", &[UP], "")],
-    ),
+    )
+    .replace("$LOG", &log_downstream()),
     |run| {
         // It is asked at the first bytes: a server that speaks first is heard before.
         run.upstream(UP, Answer::Reply(b"one\n"));

@@ -43,6 +43,8 @@ pub struct Plane {
     pub tls_inspector: Arc<Scope<PerWorker<TlsInspectorStatistics>>>,
     /// Of all listeners.
     pub http_inspector: Arc<Scope<PerWorker<HttpInspectorStatistics>>>,
+    /// Those that are not configured any more and that connections may still be led to.
+    retired: ArcSwap<HashMap<Box<str>, Arc<Cluster>>>,
     connections: AtomicU64,
 }
 
@@ -75,12 +77,38 @@ impl Plane {
         Self {
             listeners: ArcSwap::default(),
             clusters: ArcSwap::default(),
+            retired: ArcSwap::default(),
             redirect,
             tls_inspector: store.tls_inspector(),
             http_inspector: store.http_inspector(),
             store,
             connections: AtomicU64::new(0),
         }
+    }
+
+    /// The cluster of this name; one that was just removed, if there is no other.
+    pub fn cluster(&self, name: &str) -> Option<Arc<Cluster>> {
+        let now = self.clusters.load();
+        let found = now.get(name).cloned();
+        found.or_else(|| self.retired.load().get(name).cloned())
+    }
+
+    /// Lets a cluster that is removed be found for a while.
+    pub fn retire(&self, cluster: &Arc<Cluster>) {
+        self.retired.rcu(|retired| {
+            let mut retired = HashMap::clone(retired);
+            retired.insert(cluster.config.name.clone(), cluster.clone());
+            retired
+        });
+    }
+
+    /// Ends that while, unless another one of the name was removed since.
+    pub fn forget(&self, cluster: &Arc<Cluster>) {
+        self.retired.rcu(|retired| {
+            let mut retired = HashMap::clone(retired);
+            retired.retain(|_, other| !Arc::ptr_eq(other, cluster));
+            retired
+        });
     }
 
     /// A number that no connection had before.

@@ -3,6 +3,7 @@
 
 mod apply;
 mod flush;
+mod next;
 
 use std::{
     io,
@@ -24,6 +25,7 @@ use tracing::{error, info, warn};
 use self::{
     apply::{ApplyError, Running},
     flush::Flusher,
+    next::Next,
 };
 use crate::{
     access_log::{self, Outputs, Sinks, Surroundings as LogSurroundings, Writer},
@@ -43,9 +45,6 @@ use crate::{
 
 /// Between two looks at the file.
 const POLL: Duration = Duration::from_secs(1);
-
-/// How long clusters may take to find their endpoints before traffic is accepted all the same.
-const WARM_UP: Duration = Duration::from_secs(15);
 
 /// How long answers of the admin port may go on at the end.
 const LAST_ANSWERS: Duration = Duration::from_millis(500);
@@ -238,11 +237,9 @@ impl Server {
             Some(address) => Some(server::bind("admin", address).await?),
             None => None,
         };
-        running.apply_clusters(&snapshot);
-        if timeout(WARM_UP, running.warm()).await.is_err() {
-            warn!("some clusters have not found their endpoints within {WARM_UP:?}: going on");
-        }
-        running.apply_listeners(&threads, &snapshot, &bootstrap)?;
+        let next = running.prepare(&snapshot, &bootstrap, None)?;
+        next.warm().await;
+        running.put(&threads, next)?;
         let (signal, watch) = drain::channel();
         if let Some(listener) = admin {
             let served = Arc::new(Served {
@@ -293,6 +290,7 @@ impl Server {
     pub async fn run(mut self) -> anyhow::Result<()> {
         let mut hang_up = signal(SignalKind::hangup())?;
         let mut looks = interval(POLL);
+        let mut pending: Option<Pending> = None;
         info!(concurrency = self.options.concurrency, "ready");
         let result = loop {
             select! {
@@ -309,11 +307,16 @@ impl Server {
                         "a worker has ended by the panic told above: the process cannot go on"
                     ));
                 }
-                _ = hang_up.recv() => self.reload(),
+                _ = hang_up.recv() => self.reload(&mut pending),
+                () = warm(pending.as_ref()) => {
+                    if let Some(warmed) = pending.take() {
+                        self.put(warmed);
+                    }
+                }
                 _ = looks.tick() => {
                     let now = stamp(&self.options.source);
                     if now.is_some() && now != self.seen {
-                        self.reload();
+                        self.reload(&mut pending);
                     }
                 }
             }
@@ -338,27 +341,49 @@ impl Server {
     }
 
     /// Takes the configuration as it is now; a faulty one changes nothing.
-    fn reload(&mut self) {
+    fn reload(&mut self, pending: &mut Option<Pending>) {
         self.seen = stamp(&self.options.source);
-        match self.try_reload() {
-            Ok(()) => info!("another configuration is in use"),
+        match self.prepare(pending.as_ref()) {
+            Ok(next) => *pending = Some(next),
             Err(cause) => error!("the configuration in use stays: {cause}"),
         }
     }
 
-    fn try_reload(&mut self) -> Result<(), StartError> {
+    fn prepare(&self, earlier: Option<&Pending>) -> Result<Pending, StartError> {
         let (bootstrap, warnings) = self.options.source.read()?;
         for warning in warnings {
             warn!("{warning}");
         }
-        let running = &mut self.running;
+        let running = &self.running;
         running.warn_of_what_needs_a_restart(&bootstrap);
-        let before = running.listeners();
-        let snapshot = self.compiler.compile(&bootstrap, &before)?;
-        running.apply_clusters(&snapshot);
-        running.apply_listeners(&self.threads, &snapshot, &bootstrap)?;
-        running.showing(&bootstrap);
-        Ok(())
+        let snapshot = self.compiler.compile(&bootstrap, &running.listeners())?;
+        let earlier = earlier.map(|pending| &pending.next);
+        let next = running.prepare(&snapshot, &bootstrap, earlier)?;
+        Ok(Pending { next, bootstrap })
+    }
+
+    fn put(&mut self, pending: Pending) {
+        let Pending { next, bootstrap } = pending;
+        match self.running.put(&self.threads, next) {
+            Ok(()) => {
+                self.running.showing(&bootstrap);
+                info!("another configuration is in use");
+            }
+            Err(cause) => error!("the configuration in use stays: {cause}"),
+        }
+    }
+}
+
+/// A configuration that is in force as soon as its clusters have found their endpoints.
+struct Pending {
+    next: Next,
+    bootstrap: Bootstrap,
+}
+
+async fn warm(pending: Option<&Pending>) {
+    match pending {
+        Some(pending) => pending.next.warm().await,
+        None => std::future::pending().await,
     }
 }
 

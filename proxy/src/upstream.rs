@@ -140,8 +140,7 @@ impl Attempts {
         choice: ClusterChoice<'_>,
         wanted: For,
     ) -> Result<Upstream, Ending> {
-        let cluster = worker.plane.clusters.load().get(choice.name).cloned();
-        let Some(cluster) = cluster else {
+        let Some(cluster) = worker.plane.cluster(choice.name) else {
             return Err(Ending::NoCluster(choice.name.into()));
         };
         self.cluster = Some(cluster.clone());

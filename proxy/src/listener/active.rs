@@ -11,7 +11,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use tokio::{sync::watch, task::AbortHandle, time::sleep};
+use tokio::{net::TcpListener, select, sync::watch, task::AbortHandle, time::sleep};
 use tracing::warn;
 
 use super::config::Listener;
@@ -49,7 +49,18 @@ pub struct Active {
     current: ArcSwap<Listener>,
     limit: Option<u64>,
     connections: AtomicU64,
-    accepting: Mutex<Vec<AbortHandle>>,
+    accepting: Mutex<Vec<Accepting>>,
+    /// Tells those who accept that its sockets are to be closed.
+    ends: watch::Sender<bool>,
+}
+
+/// A socket, and who accepts from it.
+#[derive(Debug)]
+struct Accepting {
+    /// Which of the addresses it is of.
+    address: usize,
+    socket: Arc<TcpListener>,
+    task: AbortHandle,
 }
 
 /// What a filter of the PROXY protocol counts.
@@ -101,6 +112,7 @@ impl Active {
             limit,
             connections: AtomicU64::new(0),
             accepting: Mutex::default(),
+            ends: watch::Sender::new(false),
         }
     }
 
@@ -128,33 +140,60 @@ impl Active {
             .then_some(counted)
     }
 
-    /// Remembers who accepts for it.
-    pub fn accepts(&self, task: AbortHandle) {
-        self.tasks().push(task);
+    /// Remembers who accepts from a socket of one of its addresses.
+    pub fn accepts(&self, address: usize, socket: Arc<TcpListener>, task: AbortHandle) {
+        self.tasks().push(Accepting {
+            address,
+            socket,
+            task,
+        });
     }
 
-    /// Accepts no more; its connections go on.
+    /// Which of its addresses this is, with the sockets there in the order of the workers; nothing, if
+    /// it does not listen there.
+    pub fn bound_at(&self, address: SocketAddr) -> Option<(usize, Vec<Arc<TcpListener>>)> {
+        let number = self.addresses.iter().position(|own| *own == address)?;
+        let tasks = self.tasks();
+        let of_address = tasks.iter().filter(|task| task.address == number);
+        let sockets: Vec<_> = of_address.map(|task| task.socket.clone()).collect();
+        (!sockets.is_empty()).then_some((number, sockets))
+    }
+
+    /// Accepts no more, for its sockets are another's now or the process ends; its connections go on.
     pub fn stop(&self) {
-        for task in self.tasks().drain(..) {
-            task.abort();
+        for accepting in self.tasks().drain(..) {
+            accepting.task.abort();
         }
     }
 
-    fn tasks(&self) -> std::sync::MutexGuard<'_, Vec<AbortHandle>> {
+    /// Closes its sockets, once those who wait there have been accepted. Its connections go on.
+    pub fn close(&self) {
+        self.ends.send_replace(true);
+        self.tasks().clear();
+    }
+
+    fn tasks(&self) -> std::sync::MutexGuard<'_, Vec<Accepting>> {
         self.accepting
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Accepts for as long as it is polled; one task a connection.
-pub async fn accept(socket: tokio::net::TcpListener, active: Arc<Active>, worker: Arc<Worker>) {
+/// Accepts for as long as it is polled, or until the listener closes; one task a connection.
+pub async fn accept(socket: Arc<TcpListener>, active: Arc<Active>, worker: Arc<Worker>) {
+    let mut ends = active.ends.subscribe();
+    let serve = |(tcp, peer)| {
+        tokio::spawn(downstream::serve(worker.clone(), active.clone(), tcp, peer));
+    };
     let pace = Pace::default();
     loop {
-        match socket.accept().await {
-            Ok((tcp, peer)) => {
-                tokio::spawn(downstream::serve(worker.clone(), active.clone(), tcp, peer));
-            }
+        let accepted = select! {
+            biased;
+            accepted = socket.accept() => accepted,
+            _ = ends.wait_for(|ends| *ends) => break,
+        };
+        match accepted {
+            Ok(accepted) => serve(accepted),
             // The peer was faster.
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
             Err(error) => {

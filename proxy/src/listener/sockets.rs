@@ -3,6 +3,7 @@
 use std::{
     io,
     net::{SocketAddr, TcpListener},
+    os::fd::BorrowedFd,
 };
 
 use fairlead_runtime::server::BindError;
@@ -33,35 +34,84 @@ pub struct Binding {
 }
 
 impl Binding {
-    /// Takes the address: a socket for each worker, of which each accepts some of the connections.
+    /// Takes the address: a socket for each worker, of which each gets some of the connections once
+    /// they [listen](Self::listen).
     ///
     /// # Errors
     /// The address is taken, also by another process that shares its ports; it is not ours; or the
     /// process may not have the socket as it must be.
-    pub fn bind(&self, listener: &str, workers: usize) -> Result<Vec<TcpListener>, ListenError> {
-        let purpose = format!("listener {listener}");
-        let failed = |source| ListenError::from(BindError::new(&*purpose, self.address, source));
+    pub fn bind(&self, listener: &str, workers: usize) -> Result<Vec<Socket>, ListenError> {
+        let purpose = purpose(listener);
+        let failed = |source| self.failed(listener, source);
         let shared = self.reuse_port && workers > 1;
         if shared && self.address.port() != 0 {
             // A socket that does not share finds out whether anybody has the port: one that
             // shares would split the connections with whoever is there.
             self.socket(&purpose, false)?;
         }
-        let first = self.socket(&purpose, shared)?;
-        let mut sockets = vec![self.listen(first).map_err(failed)?];
+        let mut sockets = vec![self.socket(&purpose, shared)?];
+        let address = sockets[0].local_addr().map_err(failed)?;
         let bound = Self {
-            address: sockets[0].local_addr().map_err(failed)?,
+            address: address.as_socket().unwrap_or(self.address),
             ..self.clone()
         };
         while sockets.len() < workers {
             sockets.push(if shared {
-                let socket = bound.socket(&purpose, true)?;
-                self.listen(socket).map_err(failed)?
+                bound.socket(&purpose, true)?
             } else {
                 sockets[0].try_clone().map_err(failed)?
             });
         }
         Ok(sockets)
+    }
+
+    /// Whether sockets of the other binding can become this one's: what cannot be changed of a socket
+    /// is the same.
+    pub fn can_adopt(&self, other: &Self) -> bool {
+        (self.ipv4_compat, self.reuse_port) == (other.ipv4_compat, other.reuse_port)
+    }
+
+    /// Other handles of sockets that listen at this address already, as this binding wants them. The
+    /// connections that wait there stay where they are.
+    ///
+    /// # Errors
+    /// The process has no descriptors left, or may not have the sockets as they must be.
+    pub fn adopt<'a>(
+        &self,
+        listener: &str,
+        sockets: impl Iterator<Item = BorrowedFd<'a>>,
+    ) -> Result<Vec<Socket>, ListenError> {
+        let purpose = purpose(listener);
+        sockets
+            .map(|socket| {
+                let socket = socket.try_clone_to_owned();
+                let socket = Socket::from(socket.map_err(|source| self.failed(listener, source))?);
+                self.prepare(&socket, &purpose)?;
+                Ok(socket)
+            })
+            .collect()
+    }
+
+    /// Lets connections come. Sockets that listened before go on.
+    ///
+    /// # Errors
+    /// The kernel's words, if it does not let them.
+    pub fn listen(
+        &self,
+        listener: &str,
+        sockets: Vec<Socket>,
+    ) -> Result<Vec<TcpListener>, ListenError> {
+        let backlog = i32::try_from(self.backlog).unwrap_or(i32::MAX);
+        for socket in &sockets {
+            // Of handles of one socket each but the first says the same again.
+            let listens = socket.listen(backlog);
+            listens.map_err(|source| self.failed(listener, source))?;
+        }
+        Ok(sockets.into_iter().map(TcpListener::from).collect())
+    }
+
+    fn failed(&self, listener: &str, source: io::Error) -> ListenError {
+        BindError::new(purpose(listener), self.address, source).into()
     }
 
     fn socket(&self, purpose: &str, shared: bool) -> Result<Socket, ListenError> {
@@ -73,42 +123,47 @@ impl Binding {
             Some(Protocol::TCP),
         )
         .map_err(failed)?;
-        if let Some(on) = self.transparent {
-            transparent(&socket, on).map_err(|source| ListenError::Transparent {
-                purpose: purpose.into(),
-                address,
-                source,
-            })?;
+        if address.is_ipv6() {
+            socket.set_only_v6(!self.ipv4_compat).map_err(failed)?;
         }
-        self.prepare(&socket, shared).map_err(failed)?;
+        // Connections of an earlier process that still linger do not hold the port.
+        socket.set_reuse_address(true).map_err(failed)?;
+        socket.set_reuse_port(shared).map_err(failed)?;
+        self.prepare(&socket, purpose)?;
         socket.bind(&address.into()).map_err(failed)?;
         Ok(socket)
     }
 
-    fn prepare(&self, socket: &Socket, shared: bool) -> io::Result<()> {
-        if self.address.is_ipv6() {
-            socket.set_only_v6(!self.ipv4_compat)?;
+    /// What can be changed of a socket at any time. Accepted sockets inherit it, which saves calls for
+    /// each.
+    fn prepare(&self, socket: &Socket, purpose: &str) -> Result<(), ListenError> {
+        if let Some(on) = self.transparent {
+            transparent(socket, on).map_err(|source| ListenError::Transparent {
+                purpose: purpose.into(),
+                address: self.address,
+                source,
+            })?;
         }
-        if let Some(on) = self.freebind {
-            freebind(socket, on)?;
-        }
-        // Connections of an earlier process that still linger do not hold the port.
-        socket.set_reuse_address(true)?;
-        socket.set_reuse_port(shared)?;
-        self.options.apply(socket)
+        let prepare = || {
+            if let Some(on) = self.freebind {
+                freebind(socket, on)?;
+            }
+            self.options.apply(socket)?;
+            socket.set_tcp_nodelay(true)?;
+            self.keepalive.apply(socket)
+        };
+        prepare().map_err(|source| BindError::new(purpose, self.address, source).into())
     }
+}
 
-    fn listen(&self, socket: Socket) -> io::Result<TcpListener> {
-        // Accepted sockets inherit both, which saves two calls for each.
-        socket.set_tcp_nodelay(true)?;
-        self.keepalive.apply(&socket)?;
-        socket.listen(i32::try_from(self.backlog).unwrap_or(i32::MAX))?;
-        Ok(socket.into())
-    }
+fn purpose(listener: &str) -> String {
+    format!("listener {listener}")
 }
 
 #[cfg(test)]
 mod tests {
+    use std::{net::TcpStream, os::fd::AsFd};
+
     use super::*;
 
     fn binding(address: &str) -> Binding {
@@ -124,6 +179,11 @@ mod tests {
         }
     }
 
+    fn listening(binding: &Binding, workers: usize) -> Vec<TcpListener> {
+        let sockets = binding.bind("l", workers).unwrap();
+        binding.listen("l", sockets).unwrap()
+    }
+
     #[test]
     fn each_worker_gets_a_socket_of_one_port() {
         for reuse_port in [true, false] {
@@ -131,7 +191,7 @@ mod tests {
                 reuse_port,
                 ..binding("127.0.0.1:0")
             };
-            let sockets = binding.bind("l", 3).unwrap();
+            let sockets = listening(&binding, 3);
             assert_eq!(sockets.len(), 3);
             let ports = sockets
                 .iter()
@@ -143,7 +203,7 @@ mod tests {
 
     #[test]
     fn a_port_of_another_is_taken_even_if_that_shares() {
-        let first = binding("127.0.0.1:0").bind("first", 2).unwrap();
+        let first = listening(&binding("127.0.0.1:0"), 2);
         let address = first[0].local_addr().unwrap().to_string();
         for workers in [1, 2] {
             let error = binding(&address).bind("second", workers).unwrap_err();
@@ -162,5 +222,33 @@ mod tests {
             ..elsewhere
         };
         free.bind("l", 1).unwrap();
+    }
+
+    #[test]
+    fn a_connection_waits_while_its_socket_changes_hands() {
+        for (reuse_port, workers) in [(true, 2), (false, 2), (true, 1)] {
+            let first = Binding {
+                reuse_port,
+                ..binding("127.0.0.1:0")
+            };
+            let sockets = listening(&first, workers);
+            let address = sockets[0].local_addr().unwrap();
+            let clients: Vec<_> = (0..8)
+                .map(|_| TcpStream::connect(address).unwrap())
+                .collect();
+            let second = Binding {
+                backlog: 64,
+                ..first.clone()
+            };
+            assert!(second.can_adopt(&first));
+            let adopted = second.adopt("m", sockets.iter().map(AsFd::as_fd)).unwrap();
+            let adopted = second.listen("m", adopted).unwrap();
+            drop(sockets);
+            let accepted: usize = adopted
+                .iter()
+                .map(|socket| std::iter::from_fn(|| socket.accept().ok()).count())
+                .sum();
+            assert_eq!(accepted, clients.len());
+        }
     }
 }

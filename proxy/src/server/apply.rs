@@ -2,13 +2,11 @@
 
 use std::{collections::HashMap, io, net::SocketAddr, sync::Arc, time::Duration};
 
-use fairlead_xds::{
-    envoy::config::bootstrap::v3::{Bootstrap, runtime_layer::LayerSpecifier},
-    google::protobuf::value::Kind,
-};
-
+use fairlead_xds::envoy::config::bootstrap::v3::Bootstrap;
+use tokio::net::TcpListener;
 use tracing::warn;
 
+use super::next::{self, NewListener, Next, Slot};
 use crate::{
     admin::served::Served,
     cluster::{
@@ -46,7 +44,25 @@ pub enum ApplyError {
         /// The kernel's words.
         source: io::Error,
     },
+    /// The sockets at an address would have to be other ones, and those would lose who waits there.
+    #[error(
+        "listener {listener} on {address}: enable_reuse_port and ipv4_compat of an address do not \
+         change while it is listened on: restart, or take another address"
+    )]
+    Sockets {
+        /// The listener.
+        listener: Box<str>,
+        /// Its address.
+        address: SocketAddr,
+    },
 }
+
+/// How long a connection may take at most to be led to a cluster: what it sends first is waited for, and
+/// a handshake.
+const RETIRED: Duration = Duration::from_secs(30);
+
+/// A listener that nobody accepts from yet, and for each of its addresses a socket for each worker.
+type Opened = (Arc<Active>, Vec<Vec<Arc<TcpListener>>>);
 
 /// Workers, listeners and clusters.
 pub(super) struct Running {
@@ -139,144 +155,166 @@ impl Running {
             .collect()
     }
 
-    /// Puts the clusters in force. Those that are told the same stay as they are.
-    pub(super) fn apply_clusters(&mut self, snapshot: &Snapshot) {
-        let store = &self.plane.store;
-        let counted = self.cluster_manager.clone();
-        let mut next = HashMap::new();
-        for config in &snapshot.clusters {
-            let before = self.clusters.get(&config.name);
-            let kept = match before {
-                Some(kept) if kept.cluster.config.fingerprint == config.fingerprint => kept.clone(),
-                before => {
-                    match before {
-                        Some(_) => counted.set().cluster_modified.increment(),
-                        None => counted.set().cluster_added.increment(),
-                    }
-                    let before = before.map(|kept| &*kept.cluster);
-                    Arc::new(upkeep::start(config, before, store))
+    /// Starts what the snapshot needs besides what is there, and changes nothing of that. What an
+    /// earlier one needed, that is still not in force, need not start again.
+    pub(super) fn prepare(
+        &self,
+        snapshot: &Snapshot,
+        bootstrap: &Bootstrap,
+        earlier: Option<&Next>,
+    ) -> Result<Next, ApplyError> {
+        let before = self.plane.listeners.load();
+        let listeners = next::listeners(snapshot, bootstrap, &before.all, self.workers.len())?;
+        let clusters = snapshot.clusters.iter().map(|config| {
+            let known = self.clusters.get(&config.name);
+            let earlier = earlier.and_then(|next| next.clusters.get(&config.name));
+            let same = [known, earlier]
+                .into_iter()
+                .flatten()
+                .find(|kept| kept.cluster.config.fingerprint == config.fingerprint);
+            let kept = same.cloned().unwrap_or_else(|| {
+                let known = known.map(|kept| &*kept.cluster);
+                Arc::new(upkeep::start(config, known, &self.plane.store))
+            });
+            (config.name.clone(), kept)
+        });
+        Ok(Next::new(clusters.collect(), listeners))
+    }
+
+    /// Puts in force what was prepared, or changes nothing. Clusters come first, for listeners name
+    /// them.
+    pub(super) fn put(&mut self, threads: &Threads, next: Next) -> Result<(), ApplyError> {
+        let mut updated = Vec::new();
+        let mut opened = Vec::new();
+        let mut all = Vec::new();
+        for slot in next.listeners {
+            match slot {
+                Slot::Kept(active, listener) => {
+                    all.push(active.clone());
+                    updated.push((active, listener));
                 }
-            };
-            next.insert(config.name.clone(), kept);
+                Slot::New(new) => {
+                    let (active, sockets) = self.open(threads, new)?;
+                    all.push(active.clone());
+                    opened.push((active, sockets));
+                }
+            }
         }
-        let removed = self
-            .clusters
-            .keys()
-            .filter(|name| !next.contains_key(*name));
-        for _ in removed {
-            counted.set().cluster_removed.increment();
+        self.put_clusters(next.clusters);
+        let counted = self.listener_manager.set();
+        let before = self.plane.listeners.load_full();
+        let is_named = |name: &str, among: &[Arc<Active>]| {
+            among.iter().any(|active| *active.current().name == *name)
+        };
+        for (active, _) in &opened {
+            counted.listener_create_success.increment();
+            if is_named(&active.current().name, &before.all) {
+                counted.listener_modified.increment();
+            } else {
+                counted.listener_added.increment();
+            }
         }
-        counted.set().active_clusters.set(next.len() as u64);
+        counted.total_listeners_active.set(all.len() as u64);
+        counted.workers_started.set(1);
+        for (active, listener) in updated {
+            self.update(&active, &listener);
+        }
+        let now = Arc::new(Listeners::new(all));
+        self.plane.listeners.store(now.clone());
+        for (active, sockets) in opened {
+            for (address, per_worker) in sockets.into_iter().enumerate() {
+                for (index, socket) in per_worker.into_iter().enumerate() {
+                    let worker = self.workers[index].clone();
+                    let accepting = active::accept(socket.clone(), active.clone(), worker);
+                    active.accepts(address, socket, threads.spawn(index, accepting));
+                }
+            }
+        }
+        for gone in &before.all {
+            if !now.all.iter().any(|active| Arc::ptr_eq(active, gone)) {
+                if !is_named(&gone.current().name, &now.all) {
+                    counted.listener_removed.increment();
+                }
+                gone.close();
+                self.drain(&gone.current(), None);
+            }
+        }
+        Ok(())
+    }
+
+    /// Listens; nobody accepts yet.
+    fn open(&self, threads: &Threads, new: NewListener) -> Result<Opened, ApplyError> {
+        let listener = new.listener;
+        let mut sockets = Vec::new();
+        for (binding, bound) in listener.bindings.iter().zip(new.sockets) {
+            let listening = binding.listen(&listener.name, bound)?;
+            let per_worker = listening.into_iter().enumerate().map(|(index, socket)| {
+                let _context = threads.runtime(index).enter();
+                TcpListener::from_std(socket).map(Arc::new)
+            });
+            let per_worker: io::Result<Vec<_>> = per_worker.collect();
+            sockets.push(per_worker.map_err(|source| ApplyError::Socket {
+                listener: listener.name.to_string(),
+                source,
+            })?);
+        }
+        let active = Active::new(
+            listener,
+            new.addresses,
+            new.limit,
+            &self.plane.store,
+            self.workers.len(),
+        );
+        Ok((Arc::new(active), sockets))
+    }
+
+    fn update(&self, active: &Active, listener: &Arc<Listener>) {
+        let old = active.current();
+        if Arc::ptr_eq(&old, listener) {
+            return;
+        }
+        let counted = self.listener_manager.set();
+        if old.fingerprint == listener.fingerprint {
+            counted.listener_in_place_updated.increment();
+        }
+        if !same_chains(&old, listener) {
+            counted.listener_modified.increment();
+        }
+        active.update(listener.clone());
+        self.drain(&old, Some(listener));
+    }
+
+    /// Those that are gone can be found for a while: a connection that was accepted before still goes
+    /// where it was led then.
+    fn put_clusters(&mut self, next: HashMap<Box<str>, Arc<Kept>>) {
+        let counted = self.cluster_manager.set();
+        for (name, kept) in &next {
+            match self.clusters.get(name) {
+                Some(before) if Arc::ptr_eq(before, kept) => {}
+                Some(_) => counted.cluster_modified.increment(),
+                None => counted.cluster_added.increment(),
+            }
+        }
+        counted.active_clusters.set(next.len() as u64);
         let table: HashMap<Box<str>, Arc<Cluster>> = next
             .iter()
             .map(|(name, kept)| (name.clone(), kept.cluster.clone()))
             .collect();
+        let mut removed = std::mem::replace(&mut self.clusters, next);
+        removed.retain(|name, _| !self.clusters.contains_key(name));
+        for kept in removed.values() {
+            counted.cluster_removed.increment();
+            self.plane.retire(&kept.cluster);
+        }
         self.plane.clusters.store(Arc::new(table));
-        self.clusters = next;
-    }
-
-    /// Returns when all clusters have found their endpoints.
-    pub(super) async fn warm(&self) {
-        for kept in self.clusters.values() {
-            kept.warm().await;
-        }
-    }
-
-    /// Puts the listeners in force. New sockets are all taken before anything changes, so that a port
-    /// that cannot be had changes nothing.
-    pub(super) fn apply_listeners(
-        &mut self,
-        threads: &Threads,
-        snapshot: &Snapshot,
-        bootstrap: &Bootstrap,
-    ) -> Result<(), ApplyError> {
-        let before = self.plane.listeners.load_full();
-        let counted = self.listener_manager.clone();
-        let mut all = Vec::new();
-        let mut started = Vec::new();
-        let mut updated = Vec::new();
-        let mut reused: Vec<&Arc<Active>> = Vec::new();
-        for listener in &snapshot.listeners {
-            let known = before.all.iter().find(|active| {
-                let current = active.current();
-                current.name == listener.name
-                    && current.bindings == listener.bindings
-                    && current.binds == listener.binds
-                    && current.stat_name == listener.stat_name
-                    && !reused.iter().any(|other| Arc::ptr_eq(other, active))
-            });
-            if let Some(active) = known {
-                reused.push(active);
-                updated.push((active.clone(), listener.clone()));
-                all.push(active.clone());
-                continue;
-            }
-            let mut sockets = Vec::new();
-            let mut addresses: Vec<SocketAddr> = Vec::new();
-            for binding in &listener.bindings {
-                if !listener.binds {
-                    addresses.push(binding.address);
-                    continue;
+        if !removed.is_empty() {
+            let plane = self.plane.clone();
+            tokio::spawn(super::later(RETIRED, move || {
+                for kept in removed.values() {
+                    plane.forget(&kept.cluster);
                 }
-                let bound = binding.bind(&listener.name, self.workers.len())?;
-                let address = bound.first().map(std::net::TcpListener::local_addr);
-                addresses.push(address.and_then(Result::ok).unwrap_or(binding.address));
-                sockets.push(bound);
-            }
-            let limit = connection_limit(bootstrap, &listener.name);
-            let active = Arc::new(Active::new(
-                listener.clone(),
-                addresses.into(),
-                limit,
-                &self.plane.store,
-                self.workers.len(),
-            ));
-            started.push((active.clone(), sockets));
-            all.push(active);
+            }));
         }
-        for (active, sockets) in started {
-            counted.set().listener_added.increment();
-            counted.set().listener_create_success.increment();
-            for per_worker in sockets {
-                for (index, socket) in per_worker.into_iter().enumerate() {
-                    let _context = threads.runtime(index).enter();
-                    let socket = tokio::net::TcpListener::from_std(socket).map_err(|source| {
-                        ApplyError::Socket {
-                            listener: active.current().name.to_string(),
-                            source,
-                        }
-                    })?;
-                    let worker = self.workers[index].clone();
-                    let accepting = active::accept(socket, active.clone(), worker);
-                    active.accepts(threads.spawn(index, accepting));
-                }
-            }
-        }
-        for (active, listener) in updated {
-            let old = active.current();
-            if Arc::ptr_eq(&old, &listener) {
-                continue;
-            }
-            if old.fingerprint == listener.fingerprint {
-                counted.set().listener_in_place_updated.increment();
-            }
-            if !same_chains(&old, &listener) {
-                counted.set().listener_modified.increment();
-            }
-            active.update(listener.clone());
-            self.drain(&old, Some(&listener));
-        }
-        for gone in &before.all {
-            if !all.iter().any(|active| Arc::ptr_eq(active, gone)) {
-                counted.set().listener_removed.increment();
-                gone.stop();
-                self.drain(&gone.current(), None);
-            }
-        }
-        counted.set().total_listeners_active.set(all.len() as u64);
-        counted.set().workers_started.set(1);
-        self.plane.listeners.store(Arc::new(Listeners::new(all)));
-        Ok(())
     }
 
     /// Ends the connections of filter chains that are not configured any more, after a while.
@@ -356,20 +394,4 @@ fn same_chains(one: &Listener, other: &Listener) -> bool {
     one.all_chains()
         .all(|chain| of_other.next().is_some_and(|next| Arc::ptr_eq(chain, next)))
         && of_other.next().is_none()
-}
-
-/// The runtime key `envoy.resource_limits.listener.<name>.connection_limit`.
-fn connection_limit(bootstrap: &Bootstrap, listener: &str) -> Option<u64> {
-    let key = format!("envoy.resource_limits.listener.{listener}.connection_limit");
-    let layers = bootstrap.layered_runtime.as_ref()?.layers.iter().rev();
-    layers
-        .filter_map(|layer| match &layer.layer_specifier {
-            Some(LayerSpecifier::StaticLayer(values)) => values.fields.get(&key)?.kind.as_ref(),
-            _ => None,
-        })
-        .find_map(|kind| match kind {
-            Kind::NumberValue(number) if *number >= 0.0 => Some(*number as u64),
-            Kind::StringValue(text) => text.parse().ok(),
-            _ => None,
-        })
 }

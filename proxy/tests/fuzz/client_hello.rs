@@ -130,7 +130,18 @@ fn a_hello_means_the_same_however_its_bytes_arrive() {
 }
 
 #[test]
-fn a_hello_that_can_be_answered_is_recognised_with_its_names() {
+fn every_sound_hello_is_recognised() {
+    let make = |rng: &mut Rng| {
+        let hello = sound(rng);
+        in_records(rng, &hello)
+    };
+    fuzz(500, make, |bytes| {
+        assert!(matches!(inspect(bytes), Verdict::Tls { .. }));
+    });
+}
+
+#[test]
+fn a_hello_is_recognised_with_the_names_that_the_handshake_finds() {
     fuzz(5_000, hello, |bytes| {
         let mut acceptor = Acceptor::default();
         let mut rest = Cursor::new(bytes);
@@ -155,8 +166,9 @@ fn a_hello_that_can_be_answered_is_recognised_with_its_names() {
                 let seen: Vec<&[u8]> = hello.application_protocols.iter().collect();
                 assert_eq!(seen, offered);
             }
-            // What Envoy does not take either.
-            Verdict::UnknownVersion { .. } => {}
+            // What Envoy does not take either: such as a version that is none, or a list of names in
+            // which more follows the one.
+            Verdict::UnknownVersion { .. } | Verdict::NotTls { .. } => {}
             other => panic!("{other:?}"),
         }
     });

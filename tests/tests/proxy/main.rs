@@ -6,4 +6,5 @@ mod faults;
 mod life;
 mod pod;
 mod probes;
+mod reload;
 mod tproxy;

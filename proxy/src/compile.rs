@@ -120,11 +120,11 @@ impl<'a> At<'a> {
     }
 
     /// The elements of the list of that name that are sound.
-    pub fn each<T, U>(
+    pub fn each<'t, T, U>(
         &self,
         name: &str,
-        list: &[T],
-        compile: impl Fn(&At<'a>, &T) -> Option<U>,
+        list: &'t [T],
+        compile: impl Fn(&At<'a>, &'t T) -> Option<U>,
     ) -> Vec<U> {
         let here = self.field(name);
         let elements = list.iter().enumerate();

@@ -86,13 +86,13 @@ impl Source {
                 source,
             })?;
             let read = bootstrap::read(&text, Format::of_path(path), unknown)
-                .map_err(|found| faults(&found))?;
+                .map_err(|found| faults(&found, &path.display().to_string()))?;
             warnings.extend(read.warnings.iter().map(fault));
             whole = read.message;
         }
         if let Some(yaml) = &self.yaml {
             let read = bootstrap::read(yaml.as_bytes(), Format::Yaml, unknown)
-                .map_err(|found| faults(&found))?;
+                .map_err(|found| faults(&found, "--config-yaml"))?;
             warnings.extend(read.warnings.iter().map(fault));
             whole = overlay(whole, &read.message);
         }
@@ -100,8 +100,16 @@ impl Source {
     }
 }
 
-fn faults(found: &[read::Fault]) -> ConfigurationError {
-    ConfigurationError::Faults(found.iter().map(fault).collect())
+/// The faults; one of the whole text is of its origin.
+fn faults(found: &[read::Fault], origin: &str) -> ConfigurationError {
+    let faults = found.iter().map(|found| {
+        let mut fault = fault(found);
+        if fault.path.is_empty() {
+            origin.clone_into(&mut fault.path);
+        }
+        fault
+    });
+    ConfigurationError::Faults(faults.collect())
 }
 
 fn fault(found: &read::Fault) -> Fault {

@@ -1,7 +1,7 @@
 //! All that a proxy is told at a time, compiled from a bootstrap; and what a new one keeps of the one
 //! before.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{cell::RefCell, collections::HashMap, sync::Arc};
 
 use fairlead_xds::envoy::config::bootstrap::v3::{Bootstrap, bootstrap::StaticResources};
 
@@ -52,9 +52,17 @@ impl Snapshot {
         let clusters = here.each("clusters", &resources.clusters, |at, message| {
             ClusterConfig::compile(at, message, of_all, with.contexts).map(Arc::new)
         });
+        let named = RefCell::new(HashMap::new());
         let listeners = here.each("listeners", &resources.listeners, |at, message| {
-            Listener::compile(at, message, with).map(Arc::new)
+            // What is said again word for word is the same listener, as in Envoy.
+            let first = *named.borrow_mut().entry(&*message.name).or_insert(message);
+            let same = !message.name.is_empty() && !std::ptr::eq(first, message);
+            if same && first == message {
+                return Some(None);
+            }
+            Listener::compile(at, message, with).map(|listener| Some(Arc::new(listener)))
         });
+        let listeners: Vec<_> = listeners.into_iter().flatten().collect();
         unique(
             &here.field("clusters"),
             clusters.iter().map(|one| &*one.name),

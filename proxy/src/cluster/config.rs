@@ -10,15 +10,18 @@ use std::{
 };
 
 use fairlead_xds::envoy::config::{
-    cluster::v3::{Cluster as Message, UpstreamConnectionOptions},
+    cluster::v3::{Cluster as Message, UpstreamConnectionOptions, cluster::LbPolicy},
     core::v3::BindConfig,
 };
 
 use socket2::Socket;
 
 use super::{
-    circuit_breaker::CircuitBreakerConfig, discovery::Discovery, outlier::OutlierConfig,
-    policy::BalancerConfig, transport::TransportSockets,
+    circuit_breaker::CircuitBreakerConfig,
+    discovery::{self, Discovery},
+    outlier::OutlierConfig,
+    policy::BalancerConfig,
+    transport::TransportSockets,
 };
 use crate::{
     access_log::KeptMetadata,
@@ -215,6 +218,7 @@ impl ClusterConfig {
         };
         let discovery = Discovery::compile(at, message);
         let balancer = BalancerConfig::compile(at, message);
+        let balancer = balancer.filter(|_| provides(at, message));
         let transport = TransportSockets::compile(
             at,
             transport_socket_matches,
@@ -268,6 +272,21 @@ impl ClusterConfig {
             fingerprint: fingerprint(message),
         })
     }
+}
+
+/// Whether the endpoints are chosen by the cluster where its type does that, and there alone.
+fn provides(at: &At<'_>, message: &Message) -> bool {
+    let original = discovery::is_original_dst(message);
+    let at = at.field("lb_policy");
+    match LbPolicy::try_from(message.lb_policy) {
+        Ok(LbPolicy::ClusterProvided) if !original => at.fault::<()>(
+            "CLUSTER_PROVIDED is for clusters of type ORIGINAL_DST, whose endpoints are not chosen",
+        ),
+        Ok(LbPolicy::ClusterProvided | LbPolicy::LoadBalancingPolicyConfig) => Some(()),
+        _ if original => at.fault("must be CLUSTER_PROVIDED in a cluster of type ORIGINAL_DST"),
+        _ => Some(()),
+    }
+    .is_some()
 }
 
 /// Of a message; equal ones have the same.

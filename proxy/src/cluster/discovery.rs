@@ -23,6 +23,9 @@ use fairlead_xds::{
 use super::assignment::{Address, Assignment};
 use crate::{compile::At, dns};
 
+/// The extension that goes wherever connections went to.
+const ORIGINAL_DST: &str = "envoy.extensions.clusters.original_dst.v3.OriginalDstCluster";
+
 /// Where the endpoints come from.
 #[derive(Clone, Debug)]
 pub enum Discovery {
@@ -111,6 +114,18 @@ impl Discovery {
     }
 }
 
+/// Whether the message is of a cluster that goes wherever connections went to.
+pub fn is_original_dst(cluster: &Cluster) -> bool {
+    match &cluster.cluster_discovery_type {
+        Some(ClusterDiscoveryType::Type(kind)) => *kind == DiscoveryType::OriginalDst as i32,
+        Some(ClusterDiscoveryType::ClusterType(custom)) => {
+            let config = custom.typed_config.as_ref();
+            config.is_some_and(|any| any.type_url.rsplit('/').next() == Some(ORIGINAL_DST))
+        }
+        None => false,
+    }
+}
+
 fn cluster_dns(at: &At<'_>, cluster: &Cluster) -> Option<dns::settings::Settings> {
     dns::settings::Settings::of_cluster(at, cluster)
 }
@@ -178,7 +193,7 @@ fn extension(
             }
             Some(Discovery::StrictDns((assignment, settings).into()))
         }
-        "envoy.extensions.clusters.original_dst.v3.OriginalDstCluster" => {
+        ORIGINAL_DST => {
             let OriginalDstCluster {
                 use_http_header,
                 http_header_name,

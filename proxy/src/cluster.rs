@@ -19,5 +19,6 @@ pub mod metadata;
 pub mod outlier;
 pub mod policy;
 pub mod running;
+mod statistics;
 pub mod transport;
 pub mod upkeep;

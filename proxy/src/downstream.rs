@@ -356,6 +356,7 @@ impl Record {
                     counts.max_downstream_connection_duration.increment();
                     Err(Ending::Expired(expired))
                 }
+                address = self.unhealthy() => Err(Ending::Unhealthy(address)),
                 () = self.log_again(proxy) => Err(Ending::Cut),
             }
         };
@@ -498,6 +499,16 @@ impl Record {
                 return after;
             }
         }
+    }
+
+    /// Returns when the endpoint turned unhealthy; never, where that does not matter.
+    async fn unhealthy(&self) -> SocketAddr {
+        let (Some(cluster), Some(endpoint)) = (&self.attempts.cluster, &self.attempts.endpoint)
+        else {
+            return std::future::pending().await;
+        };
+        cluster.failure_of(endpoint).await;
+        endpoint.address
     }
 
     /// Returns when the connection is as old as that; never, where that does not matter.

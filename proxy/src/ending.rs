@@ -46,7 +46,7 @@ pub enum Ending {
     NoCluster(Box<str>),
     /// The cluster has no endpoint to connect to.
     NoEndpoint(Box<str>),
-    /// The cluster has as many connections as it may have.
+    /// The cluster is used as much as it may be.
     Overflow(Box<str>),
     /// The upstream could not be reached.
     ConnectFailed(ConnectError),
@@ -84,6 +84,8 @@ pub enum Ending {
     Idle(Duration),
     /// It was as old as it may become.
     Expired(Duration),
+    /// Its endpoint turned unhealthy, by health checks or outlier detection.
+    Unhealthy(SocketAddr),
     /// Its listener or filter chain is not configured any more.
     Drained,
     /// The proxy ended with the connection still open.
@@ -126,6 +128,7 @@ impl Ending {
             | Self::DownstreamTls(_)
             | Self::DownstreamBroke { .. }
             | Self::Idle(_)
+            | Self::Unhealthy(_)
             | Self::Drained
             | Self::Refused(
                 Refusal::Denied { .. } | Refusal::OverConnectionLimit | Refusal::NoFilters,
@@ -180,6 +183,7 @@ impl Ending {
             Self::DownstreamBroke { .. } => Some("downstream_reset"),
             Self::Idle(_) => Some("idle_timeout"),
             Self::Expired(_) => Some("max_duration_timeout"),
+            Self::Unhealthy(_) => Some("upstream_unhealthy"),
             Self::Drained => Some("listener_drained"),
             Self::Cut => Some("proxy_ended"),
         }
@@ -282,8 +286,8 @@ impl fmt::Display for Ending {
             }
             Self::Overflow(name) => write!(
                 f,
-                "the cluster '{name}' has as many connections as its circuit breaker allows \
-                 (max_connections)"
+                "the cluster '{name}' is used as much as its circuit breakers allow (max_connections, \
+                 max_requests, max_pending_requests)"
             ),
             Self::ConnectFailed(error) => error.fmt(f),
             Self::GaveUp { upstream } => write!(
@@ -311,6 +315,11 @@ impl fmt::Display for Ending {
                 f,
                 "the connection was as old as it may become, {}",
                 humantime::format_duration(*after)
+            ),
+            Self::Unhealthy(upstream) => write!(
+                f,
+                "the upstream {upstream} turned unhealthy, and the cluster ends connections then \
+                 (close_connections_on_host_health_failure)"
             ),
             Self::Drained => {
                 f.write_str("what took the connection is not configured any more, and was drained")

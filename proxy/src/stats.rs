@@ -25,7 +25,7 @@ pub use self::{
     given::Given,
     histogram::{Bin, Distribution, Histogram, Merged},
     scope::{Group, Reading, Scope, Series, Source, Value},
-    set::{Field, Kind, Part, PerWorker, Set, Shared, Worker},
+    set::{Asked, Field, Kind, Known, Part, PerWorker, Set, Shared, Worker},
     store::Store,
 };
 

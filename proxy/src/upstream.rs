@@ -19,7 +19,7 @@ use crate::{
     access_log::AccessLogs,
     cluster::{
         balancer::Choice,
-        circuit_breaker::{RoutingPriority, Use},
+        circuit_breaker::{Resource, RoutingPriority, Use},
         discovery::{self, Discovery},
         endpoint::{Active, Endpoint},
         outlier::Outcome,
@@ -32,6 +32,7 @@ use crate::{
     ending::Ending,
     network_filter::tcp_proxy::{ClusterChoice, TcpProxy},
     plane::Worker,
+    stats::Counter,
     stream::{Farewell, LINGER, Stream},
     tls::{self, Ends, Handshaked},
 };
@@ -101,7 +102,7 @@ pub struct Upstream {
     pub tls: Option<Box<Handshaked>>,
     /// When it was there.
     pub since: Instant,
-    _use: Use,
+    _uses: [Use; 2],
     _active: Option<Active>,
 }
 
@@ -147,6 +148,14 @@ impl Attempts {
         let counted = cluster.statistics.connections.of(worker.number);
         let mut random = fastrand::Rng::new();
         loop {
+            // Before an endpoint is chosen, as in Envoy.
+            if cluster
+                .breakers
+                .is_open(RoutingPriority::Default, Resource::Connections)
+            {
+                counted.upstream_cx_overflow.increment();
+                return Err(Ending::Overflow(cluster.config.name.clone()));
+            }
             let endpoint = match self.choose(worker, &cluster, proxy, choice, wanted, &mut random) {
                 Ok(Some(endpoint)) => endpoint,
                 Ok(None) => {
@@ -229,6 +238,15 @@ impl Attempts {
             counted.upstream_cx_overflow.increment();
             return Err(overflow());
         };
+        let acquire = |resource| {
+            let used = breakers.acquire(priority, resource);
+            if used.is_none() {
+                counted.upstream_rq_pending_overflow.increment();
+            }
+            used.ok_or_else(overflow)
+        };
+        let request = acquire(Resource::Requests)?;
+        let waiting = acquire(Resource::PendingRequests)?;
         let Some(active) = breakers.try_endpoint(priority, endpoint) else {
             counted.upstream_cx_overflow.increment();
             return Err(overflow());
@@ -236,8 +254,10 @@ impl Attempts {
         self.tried.push(endpoint.address);
         let pending = Pending::new(counted);
         let begun = Instant::now();
-        match self.reach(cluster, endpoint, wanted).await {
+        let sent = &counted.upstream_cx_tx_bytes_total;
+        match self.reach(cluster, endpoint, wanted, sent).await {
             Ok((transport, tls)) => {
+                drop(waiting);
                 pending.connected(begun.elapsed());
                 if let (Some(handshaked), Some(counted)) = (&tls, &cluster.tls_statistics) {
                     let counted = counted.of(worker.number);
@@ -248,7 +268,7 @@ impl Attempts {
                     transport,
                     tls,
                     since: Instant::now(),
-                    _use: used,
+                    _uses: [used, request],
                     _active: Some(active),
                 })
             }
@@ -280,6 +300,7 @@ impl Attempts {
         cluster: &Cluster,
         endpoint: &Endpoint,
         wanted: For,
+        sent: &Counter,
     ) -> Result<(Transport, Option<Box<Handshaked>>), Ending> {
         let config = &cluster.config;
         let options = &config.connection;
@@ -293,7 +314,7 @@ impl Attempts {
         let tcp = tcp.map_err(Ending::ConnectFailed)?;
         let (socket, _) = config.transport.of(endpoint);
         let left = config.connect_timeout.saturating_sub(begun.elapsed());
-        Box::pin(speak(socket, tcp, endpoint, wanted, left)).await
+        Box::pin(speak(socket, tcp, endpoint, wanted, left, sent)).await
     }
 }
 
@@ -304,6 +325,7 @@ async fn speak(
     endpoint: &Endpoint,
     wanted: For,
     within: Duration,
+    sent: &Counter,
 ) -> Result<(Transport, Option<Box<Handshaked>>), Ending> {
     let address = endpoint.address;
     let mut socket = socket;
@@ -316,6 +338,7 @@ async fn speak(
         let header = header.encode(Some((wanted.source, wanted.destination)), &[]);
         let header = header.map_err(|error| broke(std::io::Error::other(error)))?;
         tcp.write_all(&header).await.map_err(broke)?;
+        sent.add(header.len() as u64);
         socket = inner;
     }
     let stream = Stream::new(tcp);

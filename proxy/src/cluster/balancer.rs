@@ -14,8 +14,12 @@ mod subset;
 
 use std::{sync::Arc, time::Instant};
 
-pub use self::priority::{Availability, Census, Load, Loads};
 use self::{group::Group, subset::Subsets};
+pub use self::{
+    hashing::Spread,
+    priority::{Availability, Census, Load, Loads},
+    subset::{SubsetName, names as subset_names},
+};
 use super::{
     endpoint::Endpoint,
     endpoint_set::EndpointSet,
@@ -45,6 +49,8 @@ pub struct Chosen {
     pub panic: bool,
     /// The part that subsets had in it.
     pub subset: SubsetUse,
+    /// Endpoints were given their places anew for this choice, by a policy that hashes.
+    pub spread: Option<Spread>,
 }
 
 /// The part that subsets had in a choice.

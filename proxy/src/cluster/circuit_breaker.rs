@@ -1,13 +1,17 @@
 //! Limits of what a cluster is used for at a time.
 
 mod config;
+mod gauges;
 
 use std::sync::{
     Arc,
     atomic::{AtomicU32, Ordering},
 };
 
-pub use self::config::{CircuitBreakerConfig, Limits, RetryBudget};
+pub use self::{
+    config::{CircuitBreakerConfig, Limits, RetryBudget},
+    gauges::Remaining,
+};
 use super::endpoint::{Active, Endpoint};
 
 /// How much a request or connection matters.
@@ -54,38 +58,6 @@ impl Resource {
         Self::Retries,
         Self::ConnectionPools,
     ];
-
-    /// The gauge that is 1 while no more of it may be had: of `circuit_breakers.default.`.
-    pub fn open_name(self) -> &'static str {
-        match self {
-            Self::Connections => "cx_open",
-            Self::PendingRequests => "rq_pending_open",
-            Self::Requests => "rq_open",
-            Self::Retries => "rq_retry_open",
-            Self::ConnectionPools => "cx_pool_open",
-        }
-    }
-
-    /// The gauge of how many more may be had.
-    pub fn remaining_name(self) -> &'static str {
-        match self {
-            Self::Connections => "remaining_cx",
-            Self::PendingRequests => "remaining_pending",
-            Self::Requests => "remaining_rq",
-            Self::Retries => "remaining_retries",
-            Self::ConnectionPools => "remaining_cx_pools",
-        }
-    }
-
-    /// The counter of those that were refused.
-    pub fn overflow_name(self) -> &'static str {
-        match self {
-            Self::Connections => "upstream_cx_overflow",
-            Self::PendingRequests | Self::Requests => "upstream_rq_pending_overflow",
-            Self::Retries => "upstream_rq_retry_overflow",
-            Self::ConnectionPools => "upstream_cx_pool_overflow",
-        }
-    }
 }
 
 /// What a cluster is used for, counted by all workers.

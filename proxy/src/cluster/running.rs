@@ -3,20 +3,25 @@
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use arc_swap::ArcSwap;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use super::{
     balancer::{Balancer, Choice, Chosen, SubsetUse},
     circuit_breaker::CircuitBreakers,
     config::ClusterConfig,
-    endpoint::Endpoint,
+    endpoint::{Endpoint, HealthFlag},
     endpoint_set::EndpointSet,
     outlier::{Kind, Outcome},
+    statistics::{Special, count_subsets},
     transport::TransportSocket,
 };
 use crate::stats::{
-    PerWorker, Scope, Store, Worker,
-    sets::{Side, cluster::ClusterStatistics, tls::TlsStatistics},
+    Known, PerWorker, Scope, Store, Worker,
+    sets::{
+        Side,
+        cluster::{CircuitBreakerStatistics, ClusterStatistics},
+        tls::TlsStatistics,
+    },
 };
 
 /// An endpoint that failed too often in a row.
@@ -26,6 +31,16 @@ pub struct Failure {
     pub endpoint: Arc<Endpoint>,
     /// How it failed.
     pub kind: Kind,
+}
+
+/// What others wait for, of clusters whose endpoints are checked or whose connections end with the
+/// health of their endpoint.
+#[derive(Debug, Default)]
+struct Signals {
+    /// There are other endpoints.
+    assigned: watch::Sender<()>,
+    /// An endpoint turned unhealthy.
+    failed: watch::Sender<()>,
 }
 
 /// A cluster that connections are sent to.
@@ -41,6 +56,8 @@ pub struct Cluster {
     pub breakers: Arc<CircuitBreakers>,
     endpoints: ArcSwap<EndpointSet>,
     failing: Option<mpsc::UnboundedSender<Failure>>,
+    signals: Option<Box<Signals>>,
+    special: Option<Box<Special>>,
     balancers: OnceLock<Box<[Mutex<Balancer>]>>,
 }
 
@@ -55,16 +72,23 @@ impl Cluster {
         let statistics = store.cluster(&config.stat_name);
         let encrypted = config.transport.all().any(TransportSocket::is_encrypted);
         let tls_statistics = encrypted.then(|| store.tls(Side::Cluster, &config.stat_name));
+        let breakers = Arc::new(CircuitBreakers::new(config.circuit_breakers.clone()));
+        let known: Arc<dyn Known<CircuitBreakerStatistics>> = breakers.clone();
+        statistics.circuit_breakers.of(Arc::downgrade(&known));
+        let signals =
+            config.close_connections_on_host_health_failure || !config.health_checks.is_empty();
         let cluster = Self {
             statistics,
             tls_statistics,
-            breakers: Arc::new(CircuitBreakers::new(config.circuit_breakers.clone())),
+            special: Special::of(&config, &breakers, store),
+            breakers,
             config,
             failing,
+            signals: signals.then(Box::default),
             endpoints: ArcSwap::from_pointee(endpoints),
             balancers: OnceLock::new(),
         };
-        cluster.changed(cluster.endpoints.load().changes(None));
+        cluster.changed(None);
         cluster
     }
 
@@ -75,15 +99,70 @@ impl Cluster {
 
     /// Takes other endpoints; connections to those that are gone go on.
     pub fn assign(&self, endpoints: EndpointSet) {
-        let endpoints = Arc::new(endpoints);
-        let before = self.endpoints.swap(Arc::clone(&endpoints));
-        self.changed(endpoints.changes(Some(&before)));
+        let before = self.endpoints.swap(Arc::new(endpoints));
+        self.changed(Some(&before));
+        if let Some(signals) = &self.signals {
+            signals.assigned.send_replace(());
+        }
     }
 
-    fn changed(&self, priorities: usize) {
+    fn changed(&self, before: Option<&EndpointSet>) {
+        let now = self.endpoints.load();
         let membership = self.statistics.membership.set();
+        let priorities = now.changes(before);
         membership.membership_change.add(priorities as u64);
+        if let Some(special) = &self.special {
+            special.matched(&self.config, before, &now);
+        }
+        if self.config.balancer.subsets.is_some() {
+            let updates = self.statistics.updates.set();
+            count_subsets(&self.config, before, &now, updates);
+        }
         self.census();
+    }
+
+    /// Returns when other endpoints are assigned; never, if nobody checks them.
+    pub async fn assigned(&self) {
+        match &self.signals {
+            // It ends with its sender, which is here.
+            Some(signals) => drop(signals.assigned.subscribe().changed().await),
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Tells those who wait for it that an endpoint turned unhealthy.
+    pub fn endpoint_failed(&self) {
+        if let Some(signals) = &self.signals {
+            signals.failed.send_replace(());
+        }
+    }
+
+    /// Returns when the endpoint turns unhealthy by what was found out; never, if connections do not end
+    /// with the health of their endpoint.
+    pub async fn failure_of(&self, endpoint: &Endpoint) {
+        let closes = self.config.close_connections_on_host_health_failure;
+        let Some(signals) = self.signals.as_ref().filter(|_| closes) else {
+            return std::future::pending().await;
+        };
+        let state = endpoint.state();
+        let has_failed =
+            || state.has(HealthFlag::FailedActiveHc) || state.has(HealthFlag::FailedOutlierCheck);
+        // Boxed: few clusters ask for it, and each connection has room for what is not.
+        Box::pin(async {
+            let mut signal = signals.failed.subscribe();
+            let mut failed = has_failed();
+            loop {
+                // It ends with its sender, which is here.
+                if signal.changed().await.is_err() {
+                    return;
+                }
+                let before = std::mem::replace(&mut failed, has_failed());
+                if failed && !before {
+                    return;
+                }
+            }
+        })
+        .await;
     }
 
     /// Counts the endpoints by their health; to be called when any of it changed.
@@ -117,6 +196,9 @@ impl Cluster {
             .unwrap_or_else(PoisonError::into_inner);
         let chosen = balancer.choose(&self.endpoints.load(), choice, random);
         let counted = self.statistics.load_balancing.of(worker);
+        if let (Some(special), Some(spread)) = (&self.special, chosen.spread) {
+            special.placed(spread);
+        }
         if chosen.panic {
             counted.lb_healthy_panic.increment();
         }

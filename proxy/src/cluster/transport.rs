@@ -93,6 +93,11 @@ impl TransportSockets {
         any.map_or(&self.default, |found| &found.socket)
     }
 
+    /// The names of the matches.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.matches.iter().map(|one| &*one.name)
+    }
+
     /// All of them.
     pub fn all(&self) -> impl Iterator<Item = &TransportSocket> {
         let matches = self.matches.iter().map(|one| &one.socket);

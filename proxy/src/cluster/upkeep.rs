@@ -7,6 +7,7 @@ use std::{
     io,
     net::{IpAddr, SocketAddr},
     path::Path,
+    pin::pin,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -191,7 +192,8 @@ impl Names {
                         }
                         // The order is the servers', and says nothing.
                         addresses.sort();
-                        if known.get(asked) == Some(&addresses) {
+                        let before = known.get(asked).map(Vec::as_slice).unwrap_or_default();
+                        if before == addresses {
                             counted.update_no_rebuild.increment();
                         } else {
                             changed = true;
@@ -303,14 +305,15 @@ type HealthStatistics = Arc<
 
 /// Checks the endpoints of a cluster, each on its own.
 async fn check(cluster: Arc<Cluster>, counted: HealthStatistics) {
-    let mut checked: HashMap<SocketAddr, AbortHandle> = HashMap::new();
+    let mut checked: HashMap<SocketAddr, (Arc<Endpoint>, AbortHandle)> = HashMap::new();
     let mut tasks = JoinSet::new();
-    let mut looks = interval(Duration::from_millis(100));
     loop {
-        looks.tick().await;
+        // Before they are looked at, so that no other assignment is missed.
+        let mut assigned = pin!(cluster.assigned());
+        let waits = futures_util::poll!(&mut assigned).is_pending();
         let endpoints = cluster.endpoints();
-        checked.retain(|address, task| {
-            let stays = endpoints.find(*address).is_some();
+        checked.retain(|address, (of, task)| {
+            let stays = endpoints.find(*address).is_some_and(|now| now.is_same(of));
             if !stays {
                 task.abort();
             }
@@ -322,12 +325,14 @@ async fn check(cluster: Arc<Cluster>, counted: HealthStatistics) {
                 continue;
             }
             checked.entry(endpoint.address).or_insert_with(|| {
-                tasks.spawn(check_one(
-                    cluster.clone(),
-                    endpoint.clone(),
-                    counted.clone(),
-                ))
+                let checks = check_one(cluster.clone(), endpoint.clone(), counted.clone());
+                (endpoint.clone(), tasks.spawn(checks))
             });
+        }
+        // Of those that were ended.
+        while tasks.try_join_next().is_some() {}
+        if waits {
+            assigned.await;
         }
     }
 }
@@ -381,6 +386,7 @@ async fn check_one(cluster: Arc<Cluster>, endpoint: Arc<Endpoint>, counted: Heal
             } else {
                 let words = finding.words.as_deref().unwrap_or_default();
                 warn!(cluster = name, endpoint = %address, "unhealthy by its checks: {words}");
+                cluster.endpoint_failed();
             }
         } else if settings.log_every_failure
             && let Some(words) = &finding.words
@@ -486,6 +492,7 @@ fn count(cluster: &Cluster, detector: &Detector, events: &[Event], counted: &Out
     }
     if !events.is_empty() {
         cluster.census();
+        cluster.endpoint_failed();
     }
     let active = u64::from(detector.ejections_active());
     counted.set().ejections_active.set(active);

@@ -1,6 +1,6 @@
 //! Sets of statistics that belong together, and the copies of them that workers write.
 
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError, Weak};
 
 use super::cell::Cell;
 
@@ -146,6 +146,45 @@ impl<T: Set> Part for Shared<T> {
     }
 }
 
+/// Whoever knows the values of a set at any time.
+pub trait Known<T>: std::fmt::Debug + Send + Sync {
+    /// Writes them down.
+    fn tell(&self, set: &T);
+}
+
+/// A set that nobody keeps: its values are asked for when they are shown.
+#[derive(Debug)]
+pub struct Asked<T>(Mutex<Option<Weak<dyn Known<T>>>>);
+
+impl<T> Default for Asked<T> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<T: Set> Asked<T> {
+    /// Who is asked from now on, as long as it is there.
+    pub fn of(&self, known: Weak<dyn Known<T>>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(known);
+    }
+}
+
+impl<T: Set> Part for Asked<T> {
+    fn fields(&self) -> &'static [Field] {
+        T::FIELDS
+    }
+
+    fn each(&self, index: usize, place: &mut dyn FnMut(Cell<'_>)) {
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = known.as_ref().and_then(Weak::upgrade);
+        if let Some(known) = known {
+            let set = T::default();
+            known.tell(&set);
+            place(set.cell(index));
+        }
+    }
+}
+
 /// Declares a [`Set`].
 ///
 /// Each field is a kind, a name and, where Envoy's name is not the field's, that name:
@@ -253,6 +292,8 @@ pub(crate) use {field_kind, field_name, field_rare, field_type, statistics};
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
 
     statistics! {
@@ -293,6 +334,33 @@ mod tests {
         assert_eq!(places(&part), 0);
         part.of(Worker::new(1, 3).unwrap()).events.increment();
         assert_eq!(places(&part), 1);
+    }
+
+    #[test]
+    fn a_set_that_nobody_keeps_is_asked_for_while_somebody_knows_it() {
+        #[derive(Debug)]
+        struct Five;
+        impl Known<Sample> for Five {
+            fn tell(&self, set: &Sample) {
+                set.events.add(5);
+            }
+        }
+        let part = Asked::<Sample>::default();
+        let events = |part: &Asked<Sample>| {
+            let mut events = None;
+            part.each(0, &mut |cell| {
+                if let Cell::Counter(counter) = cell {
+                    events = Some(counter.value());
+                }
+            });
+            events
+        };
+        assert_eq!(events(&part), None);
+        let five: Arc<dyn Known<Sample>> = Arc::new(Five);
+        part.of(Arc::downgrade(&five));
+        assert_eq!(events(&part), Some(5));
+        drop(five);
+        assert_eq!(events(&part), None);
     }
 
     #[test]

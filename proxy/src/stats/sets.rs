@@ -26,7 +26,7 @@ use self::{
 };
 use super::{
     scope::Scope,
-    set::{PerWorker, Shared},
+    set::{Asked, PerWorker, Shared},
     store::Store,
 };
 
@@ -73,7 +73,11 @@ impl Store {
     }
 
     /// `cluster.<name>.circuit_breakers.<priority>.`, of a cluster that tracks what remains.
-    pub fn remaining(&self, cluster: &str, priority: &str) -> All<RemainingStatistics> {
+    pub fn remaining(
+        &self,
+        cluster: &str,
+        priority: &str,
+    ) -> Arc<Scope<Asked<RemainingStatistics>>> {
         self.scope(&format!("cluster.{cluster}.circuit_breakers.{priority}."))
     }
 

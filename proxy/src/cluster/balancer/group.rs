@@ -160,7 +160,10 @@ impl Group {
             _ => rng.u64(..),
         };
         let Some((priority, availability)) = self.loads.choose(number) else {
-            return Chosen::default();
+            return Chosen {
+                panic: config.panic_threshold > 0,
+                ..Chosen::default()
+            };
         };
         let panic = self.loads.loads()[priority].panic;
         if panic && config.fail_traffic_on_panic {
@@ -176,13 +179,17 @@ impl Group {
             (_, Availability::Degraded) => (&mut level.degraded, Kind::Degraded),
         };
         let weighted = self.localities != Localities::Equal;
+        let mut spread = None;
         let source = source.get_or_insert_with(|| {
             let policy = &config.policy;
-            Source::new(policy, weighted, &level.localities, kind, choice.now, rng)
+            let source = Source::new(policy, weighted, &level.localities, kind, choice.now, rng);
+            spread = source.spread();
+            source
         });
         Chosen {
             endpoint: source.choose(&config.policy, hash, choice, rng).cloned(),
             panic,
+            spread,
             ..Chosen::default()
         }
     }

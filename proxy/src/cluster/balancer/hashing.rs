@@ -26,6 +26,17 @@ pub(super) struct Hashed {
     balance_factor: u32,
 }
 
+/// How many places there are, and how many of them an endpoint has.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Spread {
+    /// All places.
+    pub size: u64,
+    /// Of the endpoint that has the fewest.
+    pub fewest: u64,
+    /// Of the endpoint that has the most.
+    pub most: u64,
+}
+
 #[derive(Debug)]
 enum Places {
     Ring(Ring),
@@ -79,6 +90,24 @@ impl Hashed {
             shares: shares.into(),
             places,
             balance_factor: hashing.balance_factor,
+        }
+    }
+
+    pub(super) fn spread(&self) -> Spread {
+        let mut counts = vec![0; self.endpoints.len()];
+        let mut count = |index: u32| {
+            if let Some(count) = counts.get_mut(index as usize) {
+                *count += 1;
+            }
+        };
+        match &self.places {
+            Places::Ring(ring) => ring.places().for_each(&mut count),
+            Places::Table(table) => table.places().for_each(&mut count),
+        }
+        Spread {
+            size: counts.iter().sum(),
+            fewest: counts.iter().copied().min().unwrap_or(0),
+            most: counts.iter().copied().max().unwrap_or(0),
         }
     }
 

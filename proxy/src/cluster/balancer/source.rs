@@ -6,7 +6,7 @@ use super::{
     Choice,
     edf::Edf,
     group::{Locality, Member},
-    hashing::Hashed,
+    hashing::{Hashed, Spread},
     picker::Picker,
 };
 use crate::cluster::{
@@ -89,6 +89,14 @@ impl Source {
         }
         let endpoints = localities.iter().flat_map(of).collect();
         Self::Flat(Picker::new(policy, endpoints, now, rng))
+    }
+
+    /// How places are spread, of policies that hash.
+    pub(super) fn spread(&self) -> Option<Spread> {
+        match self {
+            Self::Hashed(hashed) => Some(hashed.spread()),
+            Self::Flat(_) | Self::Localities { .. } => None,
+        }
     }
 
     pub(super) fn choose(

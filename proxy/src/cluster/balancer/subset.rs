@@ -1,6 +1,6 @@
 //! The choice among endpoints that have the metadata that a route asks for.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use super::{
     Choice, Chosen, SubsetCounts, SubsetUse,
@@ -24,6 +24,21 @@ pub(super) struct Subsets {
     default: Option<Group>,
     /// Any endpoint is in the default subset.
     default_exists: bool,
+}
+
+/// A subset by the selector that makes it and the values that its endpoints have.
+pub type SubsetName = (usize, Box<[Value]>);
+
+/// All subsets that the endpoints make.
+pub fn names(config: &SubsetConfig, set: &EndpointSet) -> BTreeSet<SubsetName> {
+    let selectors = config.selectors.iter().enumerate();
+    let names = selectors.flat_map(|(index, selector)| {
+        let endpoints = set.endpoints();
+        let values = endpoints
+            .flat_map(|endpoint| combinations(endpoint, &selector.keys, config.list_as_any));
+        values.map(move |values| (index, values))
+    });
+    names.collect()
 }
 
 /// The subsets that one selector makes, sorted by their values.

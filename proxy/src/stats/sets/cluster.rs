@@ -1,6 +1,6 @@
 //! Clusters.
 
-use crate::stats::set::{Part, PerWorker, Shared, statistics};
+use crate::stats::set::{Asked, Part, PerWorker, Shared, statistics};
 
 /// A cluster. What it does not use takes no memory.
 #[derive(Debug, Default)]
@@ -16,7 +16,7 @@ pub struct ClusterStatistics {
     /// Where the endpoints come from.
     pub updates: Shared<UpdateStatistics>,
     /// Circuit breakers.
-    pub circuit_breakers: Shared<CircuitBreakerStatistics>,
+    pub circuit_breakers: Asked<CircuitBreakerStatistics>,
 }
 
 impl crate::stats::Group for ClusterStatistics {

@@ -67,6 +67,11 @@ impl Table {
         Self(places.into())
     }
 
+    /// Of each place the endpoint that has it.
+    pub(super) fn places(&self) -> impl Iterator<Item = u32> {
+        self.0.iter().copied()
+    }
+
     /// The endpoint at the place of the hash, or at another place for each attempt; none after as
     /// many attempts as there are places.
     pub(super) fn at(&self, mut hash: u64, attempt: usize) -> Option<usize> {

@@ -41,6 +41,11 @@ impl Ring {
         Self(places.into())
     }
 
+    /// Of each place the endpoint that has it.
+    pub(super) fn places(&self) -> impl Iterator<Item = u32> {
+        self.0.iter().map(|(_, index)| *index)
+    }
+
     /// The endpoint at the first place from the hash on, or so many places further; none when the
     /// ring was gone round.
     pub(super) fn at(&self, hash: u64, attempt: usize) -> Option<usize> {

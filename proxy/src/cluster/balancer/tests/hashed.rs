@@ -78,3 +78,24 @@ fn names_may_be_what_is_hashed() {
         }
     }
 }
+
+#[test]
+fn how_places_are_spread_is_told_when_they_are_given_out() {
+    let endpoints = set([locality("a", 0, 0, [endpoint(1), weighing(2, 3)])]);
+    for (policy, size) in [
+        (ring_hash(Hashing::default()), 1024),
+        (maglev(Hashing::default()), 1021),
+    ] {
+        let mut balancer = Balancer::new(Arc::new(config(policy)));
+        let mut rng = fastrand::Rng::with_seed(1);
+        let mut spread = || {
+            let choice = anyone(Instant::now());
+            balancer.choose(&endpoints, &choice, &mut rng).spread
+        };
+        let told = spread().unwrap();
+        assert_eq!(told.size, size);
+        assert_eq!(told.fewest + told.most, size);
+        assert!(told.fewest.abs_diff(size / 4) <= 1, "{told:?}");
+        assert_eq!(spread(), None);
+    }
+}

@@ -274,3 +274,26 @@ fn weights_of_localities_count_in_subsets_only_where_asked() {
         assert!(first.abs_diff(expected * 10) <= 10, "{first}");
     }
 }
+
+#[test]
+fn subsets_are_named_by_their_selector_and_values() {
+    let config = subsets(vec![
+        selector(&["version"], None),
+        selector(&["stage", "version"], None),
+    ]);
+    let names: Vec<_> = subset_names(&config, &staged()).into_iter().collect();
+    let name = |selector, values: &[&str]| {
+        let values = values.iter().map(|value| Value::from(*value));
+        (selector, values.collect())
+    };
+    assert_eq!(
+        names,
+        [
+            name(0, &["1"]),
+            name(0, &["2"]),
+            name(1, &["dev", "2"]),
+            name(1, &["prod", "1"]),
+            name(1, &["prod", "2"]),
+        ]
+    );
+}

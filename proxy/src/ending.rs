@@ -193,6 +193,9 @@ impl Ending {
     pub fn termination_details(&self) -> Option<&str> {
         match self {
             Self::Refused(Refusal::Denied { details, .. }) => Some(details),
+            Self::DownstreamTls(error) if error.is_time_out() => {
+                Some("transport socket timeout was reached")
+            }
             _ => None,
         }
     }

@@ -23,8 +23,11 @@ mod stream;
 #[cfg(test)]
 mod tests;
 mod trust;
+mod verified;
 mod verifier;
 mod verify_error;
+mod watched;
+mod witness;
 
 pub use self::{
     context::{Contexts, DownstreamTls, HeldCertificates, Reloaded, UpstreamTls},
@@ -38,4 +41,5 @@ pub use self::{
     plaintext::{PlaintextRefused, is_answer_to_plaintext},
     stream::{Stream, tls_error},
     verify_error::VerifyError,
+    watched::Watched,
 };

@@ -8,6 +8,7 @@ use std::{
     time::{Instant, SystemTime},
 };
 
+use rustls::sign::CertifiedKey;
 use tokio::net::TcpStream;
 use tracing::{debug, warn};
 
@@ -26,7 +27,7 @@ use crate::{
     plane::Worker,
     stats::{Counter, sets::listener::ListenerStatistics},
     tcp::{Opening, Side},
-    tls::{Handshaked, TlsError},
+    tls::{Handshaked, PeerCertificate, TlsError},
     upstream::{
         Attempts, Upstream,
         account::{self, Closed},
@@ -81,10 +82,11 @@ struct Reached {
 #[derive(Debug)]
 struct Handshake {
     version: &'static str,
-    cipher: &'static str,
+    cipher: Option<&'static str>,
     curve: Option<&'static str>,
     sni: Option<Box<str>>,
-    peer: Option<rustls::pki_types::CertificateDer<'static>>,
+    peer: Option<Arc<PeerCertificate>>,
+    own: Option<Arc<CertifiedKey>>,
 }
 
 impl Record {
@@ -328,7 +330,8 @@ impl Record {
             cipher: handshaked.cipher,
             curve: handshaked.curve,
             sni: handshaked.sni.clone(),
-            peer: handshaked.peer.as_ref().map(|peer| peer.der().clone()),
+            peer: handshaked.peer.clone(),
+            own: handshaked.own.clone(),
         });
         self.upstream = Some(Reached {
             id: self.worker.plane.connection_id(),
@@ -430,16 +433,18 @@ impl Record {
         let chain = self.chain.as_ref();
         let host_name = endpoint.map(|endpoint| &*endpoint.attributes.hostname);
         let upstream = self.upstream.as_ref();
-        let downstream_peer: Vec<_> = self
-            .tls
-            .iter()
-            .filter_map(|tls| tls.peer.as_ref())
-            .map(|peer| peer.der().clone())
-            .collect();
-        let upstream_peer: Vec<_> = upstream
-            .and_then(|upstream| upstream.tls.as_ref()?.peer.clone())
-            .into_iter()
-            .collect();
+        // One that failed is known in its ending.
+        let downstream = match ending {
+            Some(Ending::DownstreamTls(error)) => error.known.as_deref(),
+            _ => self.tls.as_deref(),
+        };
+        let downstream_peer = downstream.and_then(|tls| tls.peer.as_deref());
+        let upstream_tls = upstream.and_then(|upstream| upstream.tls.as_ref());
+        let upstream_peer = upstream_tls.and_then(|tls| tls.peer.as_deref());
+        let shown = |peer: Option<&PeerCertificate>| -> Vec<_> {
+            peer.map(|peer| peer.der().clone()).into_iter().collect()
+        };
+        let (downstream_peer, upstream_peer) = (shown(downstream_peer), shown(upstream_peer));
         let fields = Fields {
             log_type,
             start: self.start,
@@ -490,23 +495,23 @@ impl Record {
                 .map(|chain| &*chain.name)
                 .filter(|name| !name.is_empty()),
             listener_name: Some(&*self.listener.name),
-            downstream_tls: self.tls.as_ref().map(|tls| Tls {
+            downstream_tls: downstream.map(|tls| Tls {
                 version: Some(tls.version),
-                cipher: Some(tls.cipher),
+                cipher: tls.cipher,
                 group: tls.curve,
                 peer: &downstream_peer,
+                local: tls.own.as_ref().and_then(|own| own.cert.first()),
                 ..Tls::default()
             }),
-            upstream_tls: upstream
-                .and_then(|upstream| upstream.tls.as_ref())
-                .map(|tls| Tls {
-                    version: Some(tls.version),
-                    cipher: Some(tls.cipher),
-                    group: tls.curve,
-                    server_name: tls.sni.as_deref(),
-                    peer: &upstream_peer,
-                    ..Tls::default()
-                }),
+            upstream_tls: upstream_tls.map(|tls| Tls {
+                version: Some(tls.version),
+                cipher: tls.cipher,
+                group: tls.curve,
+                server_name: tls.sni.as_deref(),
+                peer: &upstream_peer,
+                local: tls.own.as_ref().and_then(|own| own.cert.first()),
+                ..Tls::default()
+            }),
             ..Fields::default()
         };
         logs.log(&fields, &mut fastrand::Rng::new());

@@ -45,7 +45,7 @@ use crate::{
             tls::TlsStatistics,
         },
     },
-    tls::{Contexts, DownstreamTls},
+    tls::{Contexts, DownstreamTls, Watched},
 };
 
 /// Connections that wait for a worker, if nothing is said: what the kernel lets through.
@@ -105,6 +105,8 @@ pub struct FilterChain {
 pub struct ChainStatistics {
     /// Of its TLS; none without.
     pub tls: Option<Workers<TlsStatistics>>,
+    /// Of its certificates; none without.
+    pub certificates: Option<Arc<Watched>>,
     /// Of its `tcp_proxy`; none without.
     pub tcp_proxy: Option<Workers<TcpProxyStatistics>>,
     /// Of each filter before the last, in their order.
@@ -407,7 +409,7 @@ impl FilterChain {
         Some(Self {
             name: name.as_str().into(),
             metadata: KeptMetadata::of(metadata.as_ref()),
-            statistics: ChainStatistics::new(tls.is_some(), &filters, stat_name, with.store),
+            statistics: ChainStatistics::new(tls.as_deref(), &filters, stat_name, with.store),
             tls,
             handshake_timeout: handshake_timeout?,
             filters,
@@ -419,7 +421,7 @@ impl FilterChain {
 
 impl ChainStatistics {
     fn new(
-        tls: bool,
+        tls: Option<&DownstreamTls>,
         filters: &NetworkFilters<AccessLogs>,
         stat_name: &str,
         store: &Store,
@@ -442,7 +444,8 @@ impl ChainStatistics {
             _ => None,
         };
         Self {
-            tls: tls.then(|| store.tls(Side::Listener, stat_name)),
+            tls: tls.map(|_| store.tls(Side::Listener, stat_name)),
+            certificates: tls.map(|tls| tls.watch(store, stat_name)),
             tcp_proxy,
             filters: filters.filters.iter().map(of_filter).collect(),
         }

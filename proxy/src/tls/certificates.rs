@@ -9,7 +9,7 @@ use rustls::{
     sign::CertifiedKey,
 };
 
-use super::certificate::Certificate;
+use super::{certificate::Certificate, witness};
 
 /// The certificates of a server.
 #[derive(Debug)]
@@ -78,8 +78,9 @@ fn best<'a>(
 impl ResolvesServerCert for Certificates {
     fn resolve(&self, client_hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         let sni = client_hello.server_name();
-        let chosen = self.choose(sni, client_hello.signature_schemes());
-        chosen.map(|certificate| certificate.key.clone())
+        let chosen = self.choose(sni, client_hello.signature_schemes())?;
+        witness::own(&chosen.key);
+        Some(chosen.key.clone())
     }
 }
 

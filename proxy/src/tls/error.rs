@@ -4,7 +4,7 @@ use std::{fmt, io, net::SocketAddr, time::Duration};
 
 use rustls::{AlertDescription, Error, InvalidMessage, PeerIncompatible};
 
-use super::{parameters::Role, verify_error::VerifyError};
+use super::{handshake::Handshaked, parameters::Role, verify_error::VerifyError};
 
 /// The addresses of a connection.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -24,6 +24,8 @@ pub struct TlsError {
     pub ends: Ends,
     /// What happened.
     pub cause: TlsCause,
+    /// What was agreed on by then, if it was in the handshake.
+    pub known: Option<Box<Handshaked>>,
 }
 
 /// What happened.
@@ -151,6 +153,20 @@ impl TlsCause {
 impl std::error::Error for TlsError {}
 
 impl TlsError {
+    pub(super) fn new(role: Role, ends: Ends, cause: TlsCause) -> Self {
+        Self {
+            role,
+            ends,
+            cause,
+            known: None,
+        }
+    }
+
+    pub(super) fn knowing(mut self, known: Handshaked) -> Self {
+        self.known = Some(Box::new(known));
+        self
+    }
+
     /// One token for machines.
     pub fn token(&self) -> &'static str {
         match &self.cause {

@@ -2,9 +2,12 @@
 
 use std::borrow::Cow;
 
+use rustls::SignatureScheme;
+
 use super::{
     error::{TlsCause, TlsError},
     handshake::Handshaked,
+    parameters::scheme_name,
     verify_error::VerifyError,
 };
 
@@ -35,6 +38,8 @@ pub enum Event {
     Version(&'static str),
     /// Its curve.
     Curve(&'static str),
+    /// How the peer signed in it.
+    Signature(SignatureScheme),
 }
 
 impl Event {
@@ -53,6 +58,9 @@ impl Event {
             Self::Cipher(name) => return format!("ssl.ciphers.{name}").into(),
             Self::Version(name) => return format!("ssl.versions.{name}").into(),
             Self::Curve(name) => return format!("ssl.curves.{name}").into(),
+            Self::Signature(scheme) => {
+                return format!("ssl.sigalgs.{}", scheme_name(*scheme)).into();
+            }
         })
     }
 }
@@ -64,9 +72,10 @@ impl Handshaked {
             Some(Event::Handshake),
             self.resumed.then_some(Event::SessionReused),
             self.peer.is_none().then_some(Event::NoCertificate),
-            Some(Event::Cipher(self.cipher)),
+            self.cipher.map(Event::Cipher),
             Some(Event::Version(self.version)),
             self.curve.map(Event::Curve),
+            self.scheme.map(Event::Signature),
         ]
         .into_iter()
         .flatten()

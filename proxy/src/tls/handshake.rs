@@ -2,20 +2,21 @@
 
 use std::{
     net::SocketAddr,
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
 use rustls::{
-    CommonState, HandshakeKind, ProtocolVersion,
+    ClientConnection, CommonState, HandshakeKind, ProtocolVersion, SignatureScheme,
     client::ClientSessionStore,
     pki_types::{DnsName, ServerName, UnixTime},
-    server::{Accepted, Acceptor, ClientHello},
+    server::{Accepted, AcceptedAlert, Acceptor, ServerConnection},
+    sign::CertifiedKey,
 };
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
-    time::timeout,
+    time::{Instant, error::Elapsed, timeout, timeout_at},
 };
-use tokio_rustls::{StartHandshake, TlsConnector, server::TlsStream as ServerStream};
 
 use super::{
     context::{DownstreamTls, Server, UpstreamTls},
@@ -25,23 +26,29 @@ use super::{
     stream::Stream,
     verifier::Verifier,
     verify_error::VerifyError,
+    witness::{Seen, observe},
 };
+use crate::stream::LINGER;
 
-/// What a handshake agreed on.
+/// What a handshake agreed on, or one that failed had by then.
 #[derive(Debug)]
 pub struct Handshaked {
     /// `TLSv1.3`
     pub version: &'static str,
-    /// `TLS_AES_128_GCM_SHA256`
-    pub cipher: &'static str,
+    /// `TLS_AES_128_GCM_SHA256`; nothing before that is chosen.
+    pub cipher: Option<&'static str>,
     /// `X25519`; a resumed session of TLS 1.2 has none.
     pub curve: Option<&'static str>,
     /// The protocol that is spoken inside.
     pub alpn: Option<Box<[u8]>>,
     /// The name that the client asked for.
     pub sni: Option<Box<str>>,
+    /// How the other side proved that it has the key of its certificate; not in a resumed session.
+    pub scheme: Option<SignatureScheme>,
     /// The certificate of the other side.
-    pub peer: Option<PeerCertificate>,
+    pub peer: Option<Arc<PeerCertificate>>,
+    /// Our own.
+    pub own: Option<Arc<CertifiedKey>>,
     /// Whether that certificate was held against a CA, or a hash, and passed.
     pub validated: bool,
     /// Whether an earlier session was resumed.
@@ -72,43 +79,81 @@ pub async fn accept<IO: AsyncRead + AsyncWrite + Unpin>(
     within: Duration,
 ) -> Result<(Stream<IO>, Handshaked), TlsError> {
     let server = context.current();
-    let accepting = accept_in_time(&server, io, ends);
-    let accepted = match timeout(within, accepting).await {
-        Ok(accepted) => accepted,
-        Err(_) => Err(TlsCause::TimedOut { within }),
-    };
     let role = Role::Server;
-    accepted.map_err(|cause| TlsError { role, ends, cause })
+    let deadline = Instant::now() + within;
+    let timed_out = |_: Elapsed| TlsCause::TimedOut { within };
+    let mut io = io;
+    let mut seen = Seen::default();
+    let begun = timeout_at(deadline, begin(&server, &mut io, &mut seen)).await;
+    let (connection, sni) = match begun.map_err(timed_out).flatten() {
+        Ok(begun) => begun,
+        Err(cause) => {
+            seen.own = seen.own.or_else(|| server.first_certificate());
+            let known = Handshaked::of(None, None, None, seen);
+            close(io, &cause).await;
+            return Err(TlsError::new(role, ends, cause).knowing(known));
+        }
+    };
+    let mut stream = Stream::new(connection.into(), io, ends, true);
+    let done = timeout_at(deadline, stream.shake_hands(&mut seen)).await;
+    let done = done.map_err(timed_out).flatten();
+    let state: &CommonState = stream.connection();
+    let verifier = server.verifier.as_deref();
+    let mut handshaked = Handshaked::of(Some(state), verifier, sni, seen);
+    match done.and_then(|()| handshaked.validate(verifier, state, None)) {
+        Ok(()) => Ok((stream, handshaked)),
+        Err(cause) => {
+            close(stream.into_io(), &cause).await;
+            Err(TlsError::new(role, ends, cause).knowing(handshaked))
+        }
+    }
 }
 
-async fn accept_in_time<IO: AsyncRead + AsyncWrite + Unpin>(
+/// Reads what the client asks for, and chooses the configuration for it.
+async fn begin<IO: AsyncRead + AsyncWrite + Unpin>(
     server: &Server,
-    mut io: IO,
-    ends: Ends,
-) -> Result<(Stream<IO>, Handshaked), TlsCause> {
-    let accepted = client_hello(&mut io, server.require_certificate).await?;
+    io: &mut IO,
+    seen: &mut Seen,
+) -> Result<(ServerConnection, Option<Box<str>>), TlsCause> {
+    let accepted = client_hello(io, server.require_certificate).await?;
     let hello = accepted.client_hello();
     let sni = hello.server_name().map(Box::<str>::from);
-    let config = match has_common_protocol(&hello, &server.config.alpn_protocols) {
-        true => server.config.clone(),
-        false => server.without_alpn.clone(),
-    };
-    let of_io = |error| TlsCause::of_io(error, Role::Server, true);
-    let started = StartHandshake::from_parts(accepted, io);
-    let stream: ServerStream<IO> = started.into_stream(config).await.map_err(of_io)?;
-    let state: &CommonState = stream.get_ref().1;
-    let mut handshaked = Handshaked::of(state, sni);
-    handshaked.validate(server.verifier.as_deref(), state, None)?;
-    let stream = Stream::new(stream.into(), ends, true);
-    Ok((stream, handshaked))
+    let config = server.config(&hello).clone();
+    match observe(seen, || accepted.into_connection(config)) {
+        Ok(connection) => Ok((connection, sni)),
+        Err((error, alert)) => {
+            send(io, alert).await;
+            Err(TlsCause::of(error, Role::Server, true))
+        }
+    }
 }
 
-/// Whether the client offers a protocol that we have. One that offers none is content with any.
-fn has_common_protocol(hello: &ClientHello<'_>, own: &[Vec<u8>]) -> bool {
-    match hello.alpn() {
-        Some(mut offered) => offered.any(|offered| own.iter().any(|own| own == offered)),
-        None => true,
+async fn send<IO: AsyncWrite + Unpin>(io: &mut IO, mut alert: AcceptedAlert) {
+    let mut bytes = Vec::new();
+    // Writing to a vector does not fail, and the peer may be gone.
+    let _ = alert.write_all(&mut bytes);
+    let _ = io.write_all(&bytes).await;
+}
+
+/// Closes a connection that failed, so that its peer reads what it was told: a socket that is closed
+/// with unread bytes is reset, and the alert may be lost with it.
+async fn close<IO: AsyncRead + AsyncWrite + Unpin>(mut io: IO, cause: &TlsCause) {
+    if matches!(cause, TlsCause::TimedOut { .. } | TlsCause::Closed) {
+        // It was told nothing.
+        return;
     }
+    let draining = async {
+        io.shutdown().await?;
+        let mut buffer = vec![0; 4096];
+        for _ in 0..DRAINED_READS {
+            if io.read(&mut buffer).await? == 0 {
+                break;
+            }
+        }
+        std::io::Result::Ok(())
+    };
+    // It may be gone, and may stay longer than it is waited for.
+    let _ = timeout(LINGER, draining).await;
 }
 
 /// Handshakes begin with a record of this type.
@@ -136,8 +181,6 @@ async fn client_hello<IO: AsyncRead + AsyncWrite + Unpin>(
             let looks_like = looks_like(received);
             // The peer may be gone: what counts is what it sent.
             let _ = io.write_all(&NO_TLS).await;
-            let _ = io.shutdown().await;
-            drain(io, &mut buffer).await;
             return Err(TlsCause::Plaintext { looks_like, mtls });
         }
         is_first = false;
@@ -149,30 +192,15 @@ async fn client_hello<IO: AsyncRead + AsyncWrite + Unpin>(
         match acceptor.accept() {
             Ok(Some(accepted)) => return Ok(accepted),
             Ok(None) => {}
-            Err((error, mut alert)) => {
-                let mut bytes = Vec::new();
-                // Writing to a vector does not fail, and the peer may be gone.
-                let _ = alert.write_all(&mut bytes);
-                let _ = io.write_all(&bytes).await;
-                let _ = io.shutdown().await;
+            Err((error, alert)) => {
+                send(io, alert).await;
                 return Err(TlsCause::of(error, Role::Server, true));
             }
         }
     }
 }
 
-/// Takes what has already arrived: a socket that is closed with unread bytes is reset, and the alert
-/// may be lost with it.
-async fn drain<IO: AsyncRead + Unpin>(io: &mut IO, buffer: &mut [u8]) {
-    for _ in 0..DRAINED_READS {
-        match timeout(Duration::ZERO, io.read(buffer)).await {
-            Ok(Ok(length)) if length > 0 => {}
-            _ => return,
-        }
-    }
-}
-
-/// With the buffer of the handshake: 64 KiB.
+/// Of 4 KiB each: more than the kernel holds of one who had to wait for our answer.
 const DRAINED_READS: usize = 16;
 
 /// What plaintext seems to be.
@@ -212,43 +240,43 @@ pub async fn connect<IO: AsyncRead + AsyncWrite + Unpin>(
     what: Connect<'_>,
     within: Duration,
 ) -> Result<(Stream<IO>, Handshaked), TlsError> {
-    let connected = match timeout(within, connect_in_time(context, io, what)).await {
-        Ok(connected) => connected,
-        Err(_) => Err(TlsCause::TimedOut { within }),
-    };
-    connected.map_err(|cause| TlsError {
-        role: Role::Client,
-        ends: what.ends,
-        cause,
-    })
-}
-
-async fn connect_in_time<IO: AsyncRead + AsyncWrite + Unpin>(
-    context: &UpstreamTls,
-    io: IO,
-    what: Connect<'_>,
-) -> Result<(Stream<IO>, Handshaked), TlsCause> {
+    let fail = |cause| TlsError::new(Role::Client, what.ends, cause);
     let endpoint = what.ends.peer;
-    let client = context.client().map_err(TlsCause::Protocol)?;
+    let client = context
+        .client()
+        .map_err(|error| fail(TlsCause::Protocol(error)))?;
     let sni = context.server_name(what.sni, what.host);
-    let name = server_name(sni, endpoint)?;
+    let name = server_name(sni, endpoint).map_err(fail)?;
     let (config, sessions) = context.config(&client, endpoint, what.alpn);
     let has_certificate = client.has_certificate();
-    let stream = TlsConnector::from(config)
-        .connect(name.clone(), io)
-        .await
-        .map_err(|error| TlsCause::of_io(error, Role::Client, has_certificate))?;
-    let state: &CommonState = stream.get_ref().1;
+    let connection = ClientConnection::new(config, name.clone())
+        .map_err(|error| fail(TlsCause::of(error, Role::Client, has_certificate)))?;
+    let mut stream = Stream::new(connection.into(), io, what.ends, has_certificate);
+    let mut seen = Seen {
+        own: client.certificate(),
+        ..Seen::default()
+    };
+    let done = match timeout(within, stream.shake_hands(&mut seen)).await {
+        Ok(done) => done,
+        Err(_) => Err(TlsCause::TimedOut { within }),
+    };
     let asked = matches!(name, ServerName::DnsName(_))
         .then_some(sni)
         .flatten();
-    let mut handshaked = Handshaked::of(state, asked.map(Box::from));
-    if let Err(cause) = handshaked.validate(Some(&client.verifier), state, asked) {
-        sessions.remove_tls12_session(&name);
-        return Err(cause);
+    let state: &CommonState = stream.connection();
+    let verifier = Some(&*client.verifier);
+    let mut handshaked = Handshaked::of(Some(state), verifier, asked.map(Box::from), seen);
+    let validated = done.and_then(|()| {
+        let validated = handshaked.validate(verifier, state, asked);
+        if validated.is_err() {
+            sessions.remove_tls12_session(&name);
+        }
+        validated
+    });
+    match validated {
+        Ok(()) => Ok((stream, handshaked)),
+        Err(cause) => Err(fail(cause).knowing(handshaked)),
     }
-    let stream = Stream::new(stream.into(), what.ends, has_certificate);
-    Ok((stream, handshaked))
 }
 
 /// What is asked for: a name, or nothing, which the library writes as an address.
@@ -266,24 +294,40 @@ fn server_name(sni: Option<&str>, endpoint: SocketAddr) -> Result<ServerName<'st
 }
 
 impl Handshaked {
-    fn of(state: &CommonState, sni: Option<Box<str>>) -> Self {
-        let version = match state.protocol_version() {
+    /// `state`: of a connection, if it came to one.
+    fn of(
+        state: Option<&CommonState>,
+        verifier: Option<&Verifier>,
+        sni: Option<Box<str>>,
+        seen: Seen,
+    ) -> Self {
+        let version = match state.and_then(CommonState::protocol_version) {
             Some(ProtocolVersion::TLSv1_3) => "TLSv1.3",
+            // Also of none, as BoringSSL does.
             _ => "TLSv1.2",
         };
-        let leaf = state.peer_certificates().and_then(<[_]>::first);
-        let curve = state.negotiated_key_exchange_group();
+        // In a resumed session nobody has looked at it.
+        let unseen = || match state.and_then(CommonState::peer_certificates)? {
+            [leaf, above @ ..] => verifier
+                .and_then(|verifier| verifier.known(leaf, above, UnixTime::now()))
+                .or_else(|| Some(Arc::new(PeerCertificate::new(leaf)))),
+            [] => None,
+        };
+        let curve = state.and_then(CommonState::negotiated_key_exchange_group);
+        let resumed = |state: &CommonState| state.handshake_kind() == Some(HandshakeKind::Resumed);
         Self {
             version,
             cipher: state
-                .negotiated_cipher_suite()
-                .map_or("unknown", suite_name),
+                .and_then(CommonState::negotiated_cipher_suite)
+                .map(suite_name),
             curve: curve.and_then(|group| curve_name(group.name())),
-            alpn: state.alpn_protocol().map(Box::from),
+            alpn: state.and_then(CommonState::alpn_protocol).map(Box::from),
             sni,
-            peer: leaf.map(PeerCertificate::new),
+            scheme: seen.scheme,
+            peer: seen.peer.or_else(unseen),
+            own: seen.own,
             validated: false,
-            resumed: state.handshake_kind() == Some(HandshakeKind::Resumed),
+            resumed: state.is_some_and(resumed),
         }
     }
 

@@ -68,6 +68,29 @@ const SUITES: [(&str, &str, SupportedCipherSuite); 6] = [
     ),
 ];
 
+/// The signatures that rustls verifies, by the names of Envoy.
+const SCHEMES: [(&str, SignatureScheme); 10] = [
+    ("rsa_pkcs1_sha256", SignatureScheme::RSA_PKCS1_SHA256),
+    ("rsa_pkcs1_sha384", SignatureScheme::RSA_PKCS1_SHA384),
+    ("rsa_pkcs1_sha512", SignatureScheme::RSA_PKCS1_SHA512),
+    (
+        "ecdsa_secp256r1_sha256",
+        SignatureScheme::ECDSA_NISTP256_SHA256,
+    ),
+    (
+        "ecdsa_secp384r1_sha384",
+        SignatureScheme::ECDSA_NISTP384_SHA384,
+    ),
+    (
+        "ecdsa_secp521r1_sha512",
+        SignatureScheme::ECDSA_NISTP521_SHA512,
+    ),
+    ("rsa_pss_rsae_sha256", SignatureScheme::RSA_PSS_SHA256),
+    ("rsa_pss_rsae_sha384", SignatureScheme::RSA_PSS_SHA384),
+    ("rsa_pss_rsae_sha512", SignatureScheme::RSA_PSS_SHA512),
+    ("ed25519", SignatureScheme::ED25519),
+];
+
 /// Suites that Envoy has and rustls has not: without forward secrecy, or CBC.
 const OBSOLETE: [&str; 28] = [
     "ECDHE-ECDSA-AES128-SHA",
@@ -113,6 +136,12 @@ pub(super) fn suite_name(suite: SupportedCipherSuite) -> &'static str {
             other => other.as_str().unwrap_or("unknown"),
         },
     }
+}
+
+/// The name that Envoy gives a signature.
+pub(super) fn scheme_name(scheme: SignatureScheme) -> &'static str {
+    let known = SCHEMES.iter().find(|(_, known)| *known == scheme);
+    known.map_or("unknown", |(name, _)| name)
 }
 
 impl Parameters {
@@ -242,8 +271,12 @@ fn suite_named(name: &str) -> Option<SupportedCipherSuite> {
 
 fn groups(at: &At<'_>, list: &[String]) -> Option<Vec<&'static dyn SupportedKxGroup>> {
     if list.is_empty() {
-        // As Envoy: X25519 first, P-256 for those that have it alone.
-        return Some(vec![kx_group::X25519, kx_group::SECP256R1]);
+        // As Envoy: what no later computer is to break first, P-256 for those that have it alone.
+        return Some(vec![
+            kx_group::X25519MLKEM768,
+            kx_group::X25519,
+            kx_group::SECP256R1,
+        ]);
     }
     let (mut groups, mut sound) = (Vec::<&'static dyn SupportedKxGroup>::new(), true);
     for (index, name) in list.iter().enumerate() {
@@ -280,29 +313,21 @@ fn groups(at: &At<'_>, list: &[String]) -> Option<Vec<&'static dyn SupportedKxGr
 fn schemes(at: &At<'_>, list: &[String]) -> Option<Vec<SignatureScheme>> {
     let (mut schemes, mut sound) = (Vec::new(), true);
     for (index, name) in list.iter().enumerate() {
-        schemes.push(match name.as_str() {
-            "rsa_pkcs1_sha256" => SignatureScheme::RSA_PKCS1_SHA256,
-            "rsa_pkcs1_sha384" => SignatureScheme::RSA_PKCS1_SHA384,
-            "rsa_pkcs1_sha512" => SignatureScheme::RSA_PKCS1_SHA512,
-            "ecdsa_secp256r1_sha256" => SignatureScheme::ECDSA_NISTP256_SHA256,
-            "ecdsa_secp384r1_sha384" => SignatureScheme::ECDSA_NISTP384_SHA384,
-            "ecdsa_secp521r1_sha512" => SignatureScheme::ECDSA_NISTP521_SHA512,
-            "rsa_pss_rsae_sha256" => SignatureScheme::RSA_PSS_SHA256,
-            "rsa_pss_rsae_sha384" => SignatureScheme::RSA_PSS_SHA384,
-            "rsa_pss_rsae_sha512" => SignatureScheme::RSA_PSS_SHA512,
-            "ed25519" => SignatureScheme::ED25519,
+        if let Some((_, scheme)) = SCHEMES.iter().find(|(known, _)| known == name) {
+            schemes.push(*scheme);
+            continue;
+        }
+        match name.as_str() {
             "rsa_pkcs1_sha1" | "ecdsa_sha1" | "rsa_pkcs1_md5_sha1" => {
                 at.index(index)
                     .unsupported(format!("'{name}' is broken and not supported"));
-                continue;
             }
             _ => {
                 sound = false;
                 at.index(index)
                     .fault::<()>(format!("'{name}' is no signature algorithm of TLS"));
-                continue;
             }
-        });
+        }
     }
     if sound && schemes.is_empty() && !list.is_empty() {
         return at.fault("none of the signature algorithms is supported");

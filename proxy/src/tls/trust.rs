@@ -23,6 +23,7 @@ use super::{
     peer::sha256,
     pins::{hash, spki},
     san::SanMatcher,
+    verified::Verified,
 };
 use crate::compile::At;
 
@@ -48,6 +49,8 @@ pub(super) struct Trust {
     pub(super) hints: Box<[DistinguishedName]>,
     /// The certificates of the anchors, to be shown to operators.
     pub(super) certificates: Box<[CertificateDer<'static>]>,
+    /// Chains that were held against it.
+    pub(super) verified: Verified,
 }
 
 /// Whose signatures count.
@@ -204,6 +207,7 @@ impl Trust {
             sans,
             hints,
             certificates: certificates.into(),
+            verified: Verified::default(),
         })
     }
 
@@ -233,6 +237,11 @@ impl Trust {
     /// Whether a certificate is looked at.
     pub(super) fn verifies(&self) -> bool {
         !matches!(self.anchors, Anchors::None) || self.pins()
+    }
+
+    /// Whether a chain stays good until one of its certificates ends.
+    pub(super) fn is_lasting(&self) -> bool {
+        self.revoked.is_empty() && !self.allow_expired
     }
 
     /// Whether single certificates are named.

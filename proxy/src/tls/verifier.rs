@@ -20,6 +20,7 @@ use super::{
     san::{SanMatcher, is_name_of},
     trust::{Anchors, Trust, TrustDomain},
     verify_error::VerifyError,
+    witness,
 };
 
 /// Verifies one side's peers.
@@ -65,18 +66,26 @@ impl Verifier {
         now: UnixTime,
     ) -> Result<(), VerifyError> {
         let trust = &*self.trust;
+        let known = self.known(leaf, intermediates, now);
+        let is_known = known.is_some();
+        let peer = known.unwrap_or_else(|| Arc::new(PeerCertificate::new(leaf)));
+        witness::peer(peer.clone());
         if !trust.verifies() {
             return Ok(());
         }
-        let peer = PeerCertificate::new(leaf);
         // Only if somebody asks for what it says, which costs as much as half the chain.
         let parsed = || peer.parsed().ok_or(VerifyError::Malformed);
-        match &trust.anchors {
-            Anchors::None => {}
-            Anchors::Bundle(anchors) => self.verify_chain(leaf, intermediates, anchors, now)?,
-            Anchors::Spiffe(domains) => {
-                let anchors = spiffe_anchors(parsed()?, domains)?;
-                self.verify_chain(leaf, intermediates, anchors, now)?;
+        let anchors = match &trust.anchors {
+            Anchors::None => None,
+            Anchors::Bundle(anchors) => Some(&**anchors),
+            Anchors::Spiffe(domains) => Some(spiffe_anchors(parsed()?, domains)?),
+        };
+        if let Some(anchors) = anchors
+            && !is_known
+        {
+            self.verify_chain(leaf, intermediates, anchors, now)?;
+            if trust.is_lasting() {
+                trust.verified.remember(&peer, intermediates, now);
             }
         }
         if self.name_is_expected || !self.sans.is_empty() || !trust.sans.is_empty() {
@@ -86,6 +95,16 @@ impl Verifier {
             || trust.hashes.contains(&peer.sha256())
             || trust.spkis.contains(parsed()?.spki_sha256());
         is_named.then_some(()).ok_or(VerifyError::Hash)
+    }
+
+    /// The certificate, if its chain is known to be good.
+    pub(super) fn known(
+        &self,
+        leaf: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Option<Arc<PeerCertificate>> {
+        self.trust.verified.find(leaf, intermediates, now)
     }
 
     fn verify_names(
@@ -219,8 +238,13 @@ impl Verifier {
         now: UnixTime,
     ) -> Result<(), Error> {
         match self.verify(leaf, intermediates, name, now) {
-            Err(error) if !self.trust.accept_untrusted => Err(error.into_rustls()),
-            _ => Ok(()),
+            Err(_) if self.trust.accept_untrusted => Ok(()),
+            // Which alert it is tells no more than that, as in Envoy.
+            Err(error) if matches!(self.trust.anchors, Anchors::Spiffe(_)) => {
+                Err(error.into_unknown())
+            }
+            Err(error) => Err(error.into_rustls()),
+            Ok(()) => Ok(()),
         }
     }
 
@@ -231,6 +255,7 @@ impl Verifier {
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
         self.check_scheme(signed.scheme)?;
+        witness::scheme(signed.scheme);
         let algorithms = &self.provider.signature_verification_algorithms;
         verify_tls12_signature(message, certificate, signed, algorithms)
     }
@@ -242,6 +267,7 @@ impl Verifier {
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
         self.check_scheme(signed.scheme)?;
+        witness::scheme(signed.scheme);
         let algorithms = &self.provider.signature_verification_algorithms;
         verify_tls13_signature(message, certificate, signed, algorithms)
     }

@@ -113,8 +113,13 @@ impl VerifyError {
             Self::Revoked => CertificateError::Revoked,
             Self::RevocationUnknown => CertificateError::UnknownRevocationStatus,
             Self::Malformed => CertificateError::BadEncoding,
-            error => CertificateError::Other(OtherError(Arc::new(error))),
+            error => return error.into_unknown(),
         })
+    }
+
+    /// The same without a reason that the peer is told.
+    pub(super) fn into_unknown(self) -> Error {
+        CertificateError::Other(OtherError(Arc::new(self))).into()
     }
 
     /// Back from the library.

@@ -67,6 +67,7 @@ impl TlsStatistics {
             Event::Cipher(name) => self.increment(&format!("ciphers.{name}")),
             Event::Version(name) => self.increment(&format!("versions.{name}")),
             Event::Curve(name) => self.increment(&format!("curves.{name}")),
+            Event::Signature(scheme) => self.signature(*scheme),
         }
     }
 

@@ -20,7 +20,7 @@ use fairlead_xds::{
     },
     prost::Message as _,
 };
-use rustls::{ClientConfig, client::Resumption, pki_types::DnsName};
+use rustls::{ClientConfig, client::Resumption, pki_types::DnsName, sign::CertifiedKey};
 
 use super::{
     super::{
@@ -173,6 +173,11 @@ impl Client {
     /// Whether a certificate is shown to those who ask for one.
     pub(in super::super) fn has_certificate(&self) -> bool {
         !self.common.certificates.is_empty()
+    }
+
+    /// The one that is shown.
+    pub(in super::super) fn certificate(&self) -> Option<Arc<CertifiedKey>> {
+        self.common.certificates.first().map(|own| own.key.clone())
     }
 }
 

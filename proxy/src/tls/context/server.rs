@@ -12,11 +12,19 @@ use fairlead_xds::{
     prost::Message as _,
 };
 use rustls::{
-    ServerConfig, TicketRotator,
+    CipherSuite, ServerConfig, SupportedCipherSuite, TicketRotator,
+    crypto::{
+        CryptoProvider,
+        aws_lc_rs::cipher_suite::{
+            TLS13_AES_128_GCM_SHA256, TLS13_AES_256_GCM_SHA384, TLS13_CHACHA20_POLY1305_SHA256,
+        },
+    },
     pki_types::CertificateDer,
     server::{
-        NoServerSessionStorage, ProducesTickets, ServerSessionMemoryCache, StoresServerSessions,
+        ClientHello, NoServerSessionStorage, ProducesTickets, ServerSessionMemoryCache,
+        StoresServerSessions,
     },
+    sign::CertifiedKey,
 };
 
 use super::{
@@ -26,16 +34,20 @@ use super::{
         files::{Files, Reload},
         inputs::Inputs,
         parameters::Role,
-        peer::sha256,
+        peer::{PeerCertificate, sha256},
         sessions::{TICKET_KEY_BYTES, Tickets},
         trust::Trust,
         verifier::Verifier,
+        watched::{Ends, Watched, Watchers},
     },
     Contexts, Digest, HeldCertificates,
     common::{Common, secret},
     files,
 };
-use crate::compile::{At, Fault, Findings};
+use crate::{
+    compile::{At, Fault, Findings},
+    stats::Store,
+};
 
 /// How downstream connections are encrypted.
 #[derive(Debug)]
@@ -44,21 +56,33 @@ pub struct DownstreamTls {
     message: Box<[u8]>,
     current: ArcSwap<Server>,
     files: Mutex<Files>,
+    watchers: Watchers,
 }
 
 /// What is made of the message and the files it names.
 #[derive(Debug)]
 pub(in super::super) struct Server {
     /// For clients that offer a protocol that we have, or none.
-    pub(in super::super) config: Arc<ServerConfig>,
+    config: Configs,
     /// For clients that offer other protocols alone: they are answered with none, where the library
     /// would refuse them.
-    pub(in super::super) without_alpn: Arc<ServerConfig>,
+    without_alpn: Configs,
     pub(in super::super) verifier: Option<Arc<Verifier>>,
     pub(in super::super) require_certificate: bool,
+    first: Option<Arc<CertifiedKey>>,
     /// Those that are shown, leaf first.
     chains: Vec<Vec<CertificateDer<'static>>>,
 }
+
+/// One for each suite of TLS 1.3 that a client may have put first. As BoringSSL, which there follows the
+/// client, and in TLS 1.2 the server.
+type Configs = [Arc<ServerConfig>; SUITES_13.len()];
+
+const SUITES_13: [SupportedCipherSuite; 3] = [
+    TLS13_AES_128_GCM_SHA256,
+    TLS13_AES_256_GCM_SHA384,
+    TLS13_CHACHA20_POLY1305_SHA256,
+];
 
 /// Sessions of TLS 1.2 that are held for clients without tickets.
 const STORED_SESSIONS: usize = 256;
@@ -80,6 +104,7 @@ impl DownstreamTls {
             message: message_bytes.into(),
             current: ArcSwap::from_pointee(server),
             files: files(inputs),
+            watchers: Watchers::default(),
         });
         contexts.shared().servers.keep(digest, &made);
         Some(made)
@@ -92,6 +117,15 @@ impl DownstreamTls {
     /// Whether clients without a certificate are refused.
     pub fn requires_certificate(&self) -> bool {
         self.current.load().require_certificate
+    }
+
+    /// Keeps the statistics of a listener's certificates, for as long as they are held.
+    pub fn watch(&self, store: &Store, listener: &str) -> Arc<Watched> {
+        // It was encoded by us.
+        let message = Message::decode(&*self.message).unwrap_or_default();
+        let common = message.common_tls_context.unwrap_or_default();
+        let watched = Watched::new(&common, store, listener);
+        self.watchers.add(watched, &self.current.load().ends())
     }
 
     /// The certificates that are shown, and those that clients' are held against.
@@ -124,12 +158,51 @@ impl Reload for DownstreamTls {
             .map_or_else(|error| at.fault(error.to_string()), Some)
             .and_then(|message| Server::compile(&at, &message, digest, inputs));
         let server = server.ok_or_else(|| findings.faults())?;
+        self.watchers.updated(&server.ends());
         self.current.store(Arc::new(server));
         Ok(())
     }
 }
 
 impl Server {
+    /// What a client is answered by.
+    pub(in super::super) fn config(&self, hello: &ClientHello<'_>) -> &Arc<ServerConfig> {
+        let own = &self.config[0].alpn_protocols;
+        let is_own = |offered| own.iter().any(|own| own == offered);
+        // One that offers none is content with any.
+        let suits = hello.alpn().is_none_or(|mut offered| offered.any(is_own));
+        let configs = if suits {
+            &self.config
+        } else {
+            &self.without_alpn
+        };
+        let place =
+            |offered: &CipherSuite| SUITES_13.iter().position(|own| own.suite() == *offered);
+        let first = hello.cipher_suites().iter().find_map(place);
+        &configs[first.unwrap_or_default()]
+    }
+
+    fn ends(&self) -> Ends {
+        let end = |certificate: &CertificateDer<'_>| {
+            let parsed = PeerCertificate::new(certificate);
+            parsed.parsed().map(|parsed| parsed.not_after)
+        };
+        let trust = self.verifier.as_ref().map(|verifier| &verifier.trust);
+        Ends {
+            own: self
+                .chains
+                .iter()
+                .filter_map(|chain| end(chain.first()?))
+                .collect(),
+            trusted: trust.and_then(|trust| trust.certificates.iter().filter_map(end).min()),
+        }
+    }
+
+    /// The one that is shown unless a name asks for another.
+    pub(in super::super) fn first_certificate(&self) -> Option<Arc<CertifiedKey>> {
+        self.first.clone()
+    }
+
     fn compile(
         at: &At<'_>,
         message: &Message,
@@ -194,33 +267,22 @@ impl Server {
             verifier.mandatory = require_certificate;
             Arc::new(verifier)
         });
-        let builder = ServerConfig::builder_with_provider(parameters.provider)
-            .with_protocol_versions(parameters.versions);
-        let builder = match builder {
-            Ok(builder) => builder,
-            Err(error) => return at.field("common_tls_context").fault(error.to_string()),
-        };
-        let builder = match &verifier {
-            Some(verifier) => builder.with_client_cert_verifier(verifier.clone()),
-            None => builder.with_no_client_auth(),
-        };
+        let first = certificates.first().map(|own| own.key.clone());
         let chains = certificates
             .iter()
             .map(|own| own.key.cert.clone())
             .collect();
-        let mut config = builder.with_cert_resolver(Arc::new(Certificates {
+        let resolver = Arc::new(Certificates {
             list: certificates,
             full_scan: full_scan_certs_on_sni_mismatch.is_some_and(|value| value.value),
             require_sni: require_sni.is_some_and(|value| value.value),
-        }));
-        config.ignore_client_order = !prefer_client_ciphers;
-        config.session_storage = if *disable_stateful_session_resumption {
+        });
+        let storage = if *disable_stateful_session_resumption {
             Arc::new(NoServerSessionStorage {}) as Arc<dyn StoresServerSessions>
         } else {
             ServerSessionMemoryCache::new(STORED_SESSIONS)
         };
-        config.alpn_protocols = alpn;
-        config.send_tls13_tickets = match keys {
+        let tickets = match keys {
             // TLS 1.3 knows no other way.
             TicketKeys::Disabled => 0,
             _ => 1,
@@ -236,14 +298,41 @@ impl Server {
                 None => return at.field("session_ticket_keys").fault("cannot be used"),
             },
         };
-        if let Some(ticketer) = ticketer {
-            config.ticketer = ticketer;
-        }
-        let mut without_alpn = config.clone();
-        without_alpn.alpn_protocols.clear();
+        let config = |first: SupportedCipherSuite| -> Result<ServerConfig, rustls::Error> {
+            let mut provider = CryptoProvider::clone(&parameters.provider);
+            provider.cipher_suites.sort_by_key(|suite| *suite != first);
+            let builder = ServerConfig::builder_with_provider(Arc::new(provider))
+                .with_protocol_versions(parameters.versions)?;
+            let builder = match &verifier {
+                Some(verifier) => builder.with_client_cert_verifier(verifier.clone()),
+                None => builder.with_no_client_auth(),
+            };
+            let mut config = builder.with_cert_resolver(resolver.clone());
+            config.ignore_client_order = !prefer_client_ciphers;
+            config.session_storage = storage.clone();
+            config.send_tls13_tickets = tickets;
+            if let Some(ticketer) = &ticketer {
+                config.ticketer = ticketer.clone();
+            }
+            Ok(config)
+        };
+        let [first_128, first_256, first_chacha] = SUITES_13.map(config);
+        let configs = match (first_128, first_256, first_chacha) {
+            (Ok(first_128), Ok(first_256), Ok(first_chacha)) => {
+                [first_128, first_256, first_chacha]
+            }
+            (Err(error), ..) | (_, Err(error), _) | (.., Err(error)) => {
+                return at.field("common_tls_context").fault(error.to_string());
+            }
+        };
+        let with_alpn = |mut config: ServerConfig| {
+            config.alpn_protocols.clone_from(&alpn);
+            Arc::new(config)
+        };
         Some(Self {
-            config: Arc::new(config),
-            without_alpn: Arc::new(without_alpn),
+            config: configs.clone().map(with_alpn),
+            without_alpn: configs.map(Arc::new),
+            first,
             verifier,
             require_certificate,
             chains,

@@ -6,7 +6,6 @@
 //! 3. Workers never wait for an output: lines go through a bounded queue to a thread that writes.
 //!    Lines that find the queue full are dropped and counted.
 
-mod entry;
 mod fields;
 pub mod filter;
 pub mod format;
@@ -15,12 +14,11 @@ mod loggers;
 mod sinks;
 
 pub use self::{
-    entry::Entry,
     fields::{Attempt, CloseType, Fields, FilterState, LogType, Metadata, Times, Tls, metadata},
     format::{Format, random_uuid},
     kept::KeptMetadata,
     loggers::{AccessLogs, Outputs, Surroundings},
-    sinks::{AccessLog, Counts, FLUSH_INTERVAL, OpenError, Reopen, Sinks, Writer, start},
+    sinks::{AccessLog, Counts, FLUSH_INTERVAL, OpenError, Reopen, Sinks, Writer},
 };
 
 /// Room for a line of usual length, so that it is allocated once.

@@ -20,6 +20,9 @@ use crate::arguments::{Ports, SidecarArguments};
 /// Kubernetes stops after the application has nothing to wait for.
 const EXIT_ON_ZERO: &str = env::EXIT_ON_ZERO_ACTIVE_CONNECTIONS;
 
+/// Where `kubectl logs` finds it.
+const ACCESS_LOG_FILE: &str = "/dev/stdout";
+
 /// Worker threads when neither the configuration nor the CPU limit says.
 const WORKERS: u16 = 2;
 
@@ -39,6 +42,8 @@ pub struct Config {
     pub ports: Ports,
     /// How inbound connections come.
     pub interception_mode: InterceptionMode,
+    /// The file of the access log.
+    pub access_log_file: String,
     /// The level of the process log at the start.
     pub log_level: LogLevel,
     /// Whether the drain ends with the last connection.
@@ -149,6 +154,7 @@ impl Config {
                 proxy,
                 ports: arguments.ports,
                 interception_mode,
+                access_log_file: ACCESS_LOG_FILE.to_owned(),
                 log_level: arguments.log_level,
                 exit_on_zero_connections,
                 app_probes,

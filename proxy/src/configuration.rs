@@ -21,6 +21,8 @@ use crate::compile::{Fault, Findings};
 /// Where a configuration comes from.
 #[derive(Clone, Debug, Default)]
 pub struct Source {
+    /// What is run where there is no file.
+    pub built_in: Bootstrap,
     /// The file.
     pub path: Option<PathBuf>,
     /// What is laid over it.
@@ -78,7 +80,7 @@ impl Source {
         } else {
             UnknownFields::Refuse
         };
-        let mut whole = Bootstrap::default();
+        let mut whole = self.built_in.clone();
         let mut warnings = Vec::new();
         if let Some(path) = &self.path {
             let text = fs::read(path).map_err(|source| ConfigurationError::Read {

@@ -333,7 +333,13 @@ impl Record {
                 if matches!(ending, Ending::NoCluster(_)) {
                     counts.downstream_cx_no_route.increment();
                 }
-                downstream.close().await;
+                if self.attempts.to_original_dst {
+                    // As it would be without us. Closed in order, it would look like an answer, to
+                    // the application and to the sidecar of its pod.
+                    downstream.stream().begin();
+                } else {
+                    downstream.close().await;
+                }
                 return self.explained(ending);
             }
         };

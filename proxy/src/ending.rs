@@ -113,8 +113,13 @@ pub enum Refusal {
 impl Ending {
     /// Envoy's flags.
     pub fn flags(&self) -> ResponseFlags {
-        let mut flags = ResponseFlags::from(self.flag());
-        if matches!(self, Self::ConnectFailed(_) | Self::UpstreamTls(_)) {
+        Self::flags_with(self.flag())
+    }
+
+    /// The flag, and what Envoy always adds to it.
+    pub fn flags_with(flag: Option<ResponseFlag>) -> ResponseFlags {
+        let mut flags = ResponseFlags::from(flag);
+        if flag == Some(ResponseFlag::UpstreamConnectionFailure) {
             flags.insert(ResponseFlag::UpstreamRetryLimitExceeded);
         }
         flags

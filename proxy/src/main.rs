@@ -26,6 +26,7 @@ use fairlead_proxy::{
     sidecar::Sidecar,
 };
 use fairlead_runtime::log;
+use fairlead_xds::envoy::config::bootstrap::v3::Bootstrap;
 
 fn main() -> ExitCode {
     let Arguments { command, bootstrap } = Arguments::parse();
@@ -50,8 +51,8 @@ fn run_sidecar(arguments: &SidecarArguments) -> anyhow::Result<ExitCode> {
     let config = Config::from_lookup(|name| env::var(name).ok(), names, arguments, &files)?;
     let log = log::start(config.log_level, log::Format::Text)?;
     runtime()?.block_on(async {
-        let sidecar = Sidecar::start(config, Some(log), Arc::new(Conntrack), io::stdout()).await?;
-        anyhow::Ok(sidecar.run().await?)
+        let sidecar = Sidecar::start(config, Some(log), Arc::new(Conntrack)).await?;
+        sidecar.run().await
     })?;
     Ok(ExitCode::SUCCESS)
 }
@@ -73,6 +74,7 @@ fn run_bootstrap(arguments: BootstrapArguments) -> anyhow::Result<ExitCode> {
         "there is no bootstrap: name its file with -c FILE, or give it with --config-yaml"
     );
     let source = Source {
+        built_in: Bootstrap::default(),
         path: config_path.clone(),
         yaml: config_yaml,
         allow_unknown: allow_unknown_static_fields,
@@ -95,6 +97,7 @@ fn run_bootstrap(arguments: BootstrapArguments) -> anyhow::Result<ExitCode> {
         concurrency: concurrency.map_or_else(processors, |number| number.get().into()),
         drain_time: Duration::from_secs(drain_time_seconds),
         file_flush_interval: Duration::from_millis(file_flush_interval_milliseconds),
+        telemetry: None,
     };
     runtime()?.block_on(async {
         let server = Server::start(options, Some(log), Arc::new(Conntrack)).await?;

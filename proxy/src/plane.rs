@@ -18,10 +18,11 @@ use crate::{
     original_dst::Redirect,
     pace::Pace,
     stats::{
-        self, PerWorker, Scope, Store,
+        self, PerWorker, Scope, SharedCounter, Store,
         sets::filter::{HttpInspectorStatistics, TlsInspectorStatistics},
     },
     tcp::PipePool,
+    telemetry::Telemetry,
 };
 
 /// How long a handshake with a downstream may take, where its filter chain says nothing. Envoy waits
@@ -45,6 +46,10 @@ pub struct Plane {
     pub http_inspector: Arc<Scope<PerWorker<HttpInspectorStatistics>>>,
     /// Those that are not configured any more and that connections may still be led to.
     retired: ArcSwap<HashMap<Box<str>, Arc<Cluster>>>,
+    /// What a sidecar counts besides.
+    pub telemetry: Option<Arc<Telemetry>>,
+    /// How often a connection could not be accepted.
+    pub accept_failed: SharedCounter,
     connections: AtomicU64,
 }
 
@@ -73,7 +78,11 @@ pub struct Worker {
 
 impl Plane {
     /// Nothing is configured yet.
-    pub fn new(redirect: Arc<dyn Redirect>, store: Arc<Store>) -> Self {
+    pub fn new(
+        redirect: Arc<dyn Redirect>,
+        store: Arc<Store>,
+        telemetry: Option<Arc<Telemetry>>,
+    ) -> Self {
         Self {
             listeners: ArcSwap::default(),
             clusters: ArcSwap::default(),
@@ -82,6 +91,8 @@ impl Plane {
             tls_inspector: store.tls_inspector(),
             http_inspector: store.http_inspector(),
             store,
+            telemetry,
+            accept_failed: SharedCounter::default(),
             connections: AtomicU64::new(0),
         }
     }
@@ -116,6 +127,12 @@ impl Plane {
         self.connections.fetch_add(1, Ordering::Relaxed)
     }
 
+    /// How many connections are open.
+    pub fn open(&self) -> u64 {
+        let listeners = self.listeners.load();
+        listeners.all.iter().map(|active| active.open()).sum()
+    }
+
     /// Whether a connection to this address would come back to one of our own sockets.
     pub fn is_own(&self, address: SocketAddr) -> bool {
         let listeners = self.listeners.load();
@@ -135,9 +152,13 @@ impl Listeners {
         let mut bound = Vec::new();
         for active in &all {
             for address in &active.addresses {
-                by_address.entry(*address).or_insert_with(|| active.clone());
                 if active.is_bound() {
                     bound.push(*address);
+                }
+                // With a socket on all addresses it has what comes to this pod's; a connection that
+                // was going elsewhere is none of its own, whatever its port.
+                if !(active.is_bound() && address.ip().is_unspecified()) {
+                    by_address.entry(*address).or_insert_with(|| active.clone());
                 }
             }
         }

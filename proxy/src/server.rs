@@ -28,7 +28,7 @@ use self::{
     next::Next,
 };
 use crate::{
-    access_log::{self, Outputs, Sinks, Surroundings as LogSurroundings, Writer},
+    access_log::{self, Counts, Outputs, Sinks, Surroundings as LogSurroundings, Writer},
     admin::served::{Served, router},
     compile::{Findings, values::socket_address},
     configuration::{self, ConfigurationError, KeptBootstrap, Source, Stamp, read_secrets},
@@ -37,8 +37,10 @@ use crate::{
     listener::config::Surroundings,
     network_filter::local_ratelimit::SharedTokenBuckets,
     original_dst::Redirect,
+    plane::Plane,
     snapshot::Snapshot,
-    stats::{StatsConfig, Store},
+    stats::{Given, StatsConfig, Store},
+    telemetry::Telemetry,
     threads::Threads,
     tls::{self, Contexts},
 };
@@ -48,6 +50,9 @@ const POLL: Duration = Duration::from_secs(1);
 
 /// How long answers of the admin port may go on at the end.
 const LAST_ANSWERS: Duration = Duration::from_millis(500);
+
+/// Between two looks at the number of open connections while draining.
+const DRAIN_LOOK: Duration = Duration::from_millis(10);
 
 /// What a process is started with.
 #[derive(Clone, Debug)]
@@ -60,6 +65,8 @@ pub struct Options {
     pub drain_time: Duration,
     /// How often buffered access logs are written.
     pub file_flush_interval: Duration,
+    /// What a sidecar counts besides.
+    pub telemetry: Option<Arc<Telemetry>>,
 }
 
 /// Why the process could not start; nothing runs then.
@@ -193,7 +200,9 @@ pub struct Server {
     lifecycle: Lifecycle,
     asked: mpsc::Receiver<Stop>,
     termination: Termination,
+    store: Arc<Store>,
     admin: drain::Signal,
+    admin_port: Option<u16>,
     writer: Writer,
     seen: Stamp,
 }
@@ -232,11 +241,15 @@ impl Server {
             options.drain_time,
             redirect,
             store.clone(),
+            options.telemetry.clone(),
         );
         let admin = match admin_address {
             Some(address) => Some(server::bind("admin", address).await?),
             None => None,
         };
+        let admin_port = admin.as_ref().and_then(|admin| admin.local_addr().ok());
+        let admin_port = admin_port.map(|address| address.port());
+        provide(&store, &running.plane(), writer.counts());
         let next = running.prepare(&snapshot, &bootstrap, None)?;
         next.warm().await;
         running.put(&threads, next)?;
@@ -277,10 +290,36 @@ impl Server {
             lifecycle,
             asked,
             termination,
+            store,
             admin: signal,
+            admin_port,
             writer,
             seen,
         })
+    }
+
+    /// The port that a listener got.
+    pub fn port(&self, listener: &str) -> Option<u16> {
+        let plane = self.running.plane();
+        let listeners = plane.listeners.load();
+        let mut all = listeners.all.iter();
+        let active = all.find(|active| *active.current().name == *listener)?;
+        active.addresses.first().map(SocketAddr::port)
+    }
+
+    /// The port of the admin pages, if there are any.
+    pub fn admin_port(&self) -> Option<u16> {
+        self.admin_port
+    }
+
+    /// The state of the process.
+    pub fn lifecycle(&self) -> &Lifecycle {
+        &self.lifecycle
+    }
+
+    /// All that is counted.
+    pub fn store(&self) -> &Arc<Store> {
+        &self.store
     }
 
     /// Runs until a signal or an operator ends it.
@@ -288,25 +327,33 @@ impl Server {
     /// # Errors
     /// A worker is lost, or signals cannot be had.
     pub async fn run(mut self) -> anyhow::Result<()> {
+        info!(concurrency = self.options.concurrency, "ready");
+        let stop = self.live().await;
+        self.end().await;
+        stop.map(|_| ())
+    }
+
+    /// Carries traffic until somebody asks for the end.
+    ///
+    /// # Errors
+    /// A worker is lost, or signals cannot be had.
+    pub async fn live(&mut self) -> anyhow::Result<Stop> {
         let mut hang_up = signal(SignalKind::hangup())?;
         let mut looks = interval(POLL);
         let mut pending: Option<Pending> = None;
-        info!(concurrency = self.options.concurrency, "ready");
-        let result = loop {
+        loop {
             select! {
                 signal = self.termination.received() => {
                     info!(signal, "asked to end");
-                    break Ok(());
+                    return Ok(Stop::Gracefully);
                 }
-                stop = self.asked.recv() => {
-                    info!(?stop, "asked to end on the admin port");
-                    break Ok(());
+                stop = asked(&mut self.asked) => {
+                    info!(?stop, "asked to end on an admin port");
+                    return Ok(stop);
                 }
-                () = self.threads.failed() => {
-                    break Err(anyhow::anyhow!(
-                        "a worker has ended by the panic told above: the process cannot go on"
-                    ));
-                }
+                () = self.threads.failed() => anyhow::bail!(
+                    "a worker has ended by the panic told above: the process cannot go on without it"
+                ),
                 _ = hang_up.recv() => self.reload(&mut pending),
                 () = warm(pending.as_ref()) => {
                     if let Some(warmed) = pending.take() {
@@ -320,7 +367,32 @@ impl Server {
                     }
                 }
             }
-        };
+        }
+    }
+
+    /// Wants no more traffic, but carries what comes, until the time is over, somebody asks again, or
+    /// no connection is left, if that ends it.
+    pub async fn drain(&mut self, at_most: Duration, until_idle: bool) {
+        self.lifecycle.drain();
+        // At once, not only when the process next tells how it is.
+        let server = self.store.server();
+        server.set().state.set(self.lifecycle.state().number());
+        server.set().live.set(0);
+        let plane = self.running.plane();
+        info!(connections = plane.open(), ?at_most, "draining");
+        select! {
+            drained = timeout(at_most, idle(until_idle, &plane)) => {
+                if drained.is_err() {
+                    info!("the time to drain is over");
+                }
+            }
+            signal = self.termination.received() => info!(signal, "asked again: ending now"),
+            () = at_once(&mut self.asked) => info!("asked on an admin port to end now"),
+        }
+    }
+
+    /// Ends all threads, and the connections that are left with them.
+    pub async fn end(self) {
         self.lifecycle.drain();
         let Self {
             mut running,
@@ -331,13 +403,19 @@ impl Server {
             ..
         } = self;
         running.stop();
+        let cut = running.plane().open();
         threads.stop();
+        if cut > 0 {
+            warn!(
+                connections = cut,
+                "ended with open connections: they were reset"
+            );
+        }
         // What is left ends with the runtime.
         let _ = timeout(LAST_ANSWERS, admin.drain()).await;
         drop(running);
         drop(compiler);
         writer.flush();
-        result
     }
 
     /// Takes the configuration as it is now; a faulty one changes nothing.
@@ -385,6 +463,43 @@ async fn warm(pending: Option<&Pending>) {
         Some(pending) => pending.next.warm().await,
         None => std::future::pending().await,
     }
+}
+
+/// Shows what we count besides Envoy's statistics.
+fn provide(store: &Store, plane: &Arc<Plane>, lines: Counts) {
+    // The plane itself holds the store.
+    let plane = Arc::downgrade(plane);
+    store.provide(move || {
+        let failed = plane.upgrade().map(|plane| plane.accept_failed.value());
+        vec![
+            Given::own_counter("access_log.lines_written", lines.written()),
+            Given::own_counter("access_log.lines_dropped", lines.dropped()),
+            Given::own_counter("accept_failed", failed.unwrap_or_default()),
+        ]
+    });
+}
+
+/// Returns when no connection is open, if that ends the drain.
+async fn idle(ends: bool, plane: &Plane) {
+    let mut look = interval(DRAIN_LOOK);
+    loop {
+        look.tick().await;
+        if ends && plane.open() == 0 {
+            return;
+        }
+    }
+}
+
+async fn asked(requests: &mut mpsc::Receiver<Stop>) -> Stop {
+    match requests.recv().await {
+        Some(stop) => stop,
+        // The senders live as long as the process.
+        None => std::future::pending().await,
+    }
+}
+
+async fn at_once(requests: &mut mpsc::Receiver<Stop>) {
+    while asked(requests).await != Stop::AtOnce {}
 }
 
 fn stamp(source: &Source) -> Stamp {

@@ -38,7 +38,7 @@ use self::{
 };
 pub use self::{opening::Opening, pipe::PipePool};
 use crate::{
-    statistics::Counter,
+    stats::Counter,
     stream::{Farewell, Stream, reset},
 };
 

@@ -117,6 +117,8 @@ pub struct Attempts {
     tried: Vec<SocketAddr>,
     /// When the first was begun.
     pub begun: Option<Instant>,
+    /// The connection is to go where its downstream had sent it.
+    pub to_original_dst: bool,
 }
 
 impl Attempts {
@@ -145,6 +147,7 @@ impl Attempts {
             return Err(Ending::NoCluster(choice.name.into()));
         };
         self.cluster = Some(cluster.clone());
+        self.to_original_dst = matches!(cluster.config.discovery, Discovery::OriginalDst { .. });
         let counted = cluster.statistics.connections.of(worker.number);
         let mut random = fastrand::Rng::new();
         loop {

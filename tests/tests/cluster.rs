@@ -196,7 +196,7 @@ fn a_refused_connection_is_explained_by_the_callers_sidecar() {
     let line = until("the log line of the failure", || {
         let log = namespace.logs("server", "istio-proxy");
         log.lines()
-            .find(|line| line.contains(" UF "))
+            .find(|line| line.contains(" UF,URX "))
             .map(ToOwned::to_owned)
     });
     assert!(line.contains(&format!("{address}:81")), "{line}");

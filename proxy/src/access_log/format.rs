@@ -29,7 +29,7 @@ use fairlead_xds::{
         DataSource, SubstitutionFormatString, TypedExtensionConfig, data_source::Specifier,
         substitution_format_string::Format as Message,
     },
-    google::protobuf::{self, Struct, value::Kind},
+    google::protobuf::Struct,
 };
 use fastrand::Rng;
 
@@ -104,29 +104,6 @@ impl Format {
     /// A format of JSON.
     pub fn json(at: &At<'_>, format: &Struct, surroundings: &Surroundings<'_>) -> Option<Self> {
         Compiler::plain(surroundings).json(at, format)
-    }
-
-    /// The format of the program itself.
-    pub(crate) fn of_program(text: &str) -> Self {
-        let findings = Findings::default();
-        let format = Self::text(&findings.at(""), text, &Surroundings::none());
-        format.expect("the program's own format is sound")
-    }
-
-    /// As above, of JSON: keys and what they have.
-    pub(crate) fn of_program_json(members: &[(&str, &str)]) -> Self {
-        let text = |text: &str| protobuf::Value {
-            kind: Some(Kind::StringValue(text.to_owned())),
-        };
-        let members = members
-            .iter()
-            .map(|(key, value)| ((*key).to_owned(), text(value)));
-        let object = Struct {
-            fields: members.collect(),
-        };
-        let findings = Findings::default();
-        let format = Self::json(&findings.at(""), &object, &Surroundings::none());
-        format.expect("the program's own format is sound")
     }
 
     /// Writes a line to the end of the text.

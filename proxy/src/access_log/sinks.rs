@@ -191,14 +191,5 @@ impl AccessLog {
     }
 }
 
-/// Starts the thread that writes to one stream.
-///
-/// # Errors
-/// The kernel gives no thread.
-pub fn start(output: impl Write + Send + 'static) -> io::Result<(AccessLog, Writer)> {
-    let (sinks, writer) = Sinks::start(FLUSH_INTERVAL)?;
-    Ok((sinks.stream("/dev/stdout", output), writer))
-}
-
 #[cfg(test)]
 mod tests;

@@ -7,18 +7,13 @@ use axum::{
 use fairlead_api::values::LogLevel;
 use fairlead_runtime::log;
 
-use super::{Admin, Parameters};
+use super::Parameters;
 
 const USAGE: &str = "usage: /logging?level=<level> (change the level)\n\
                      usage: /logging (print the level)\n\
                      level: trace, debug, info, warning, error, critical or off\n";
 
 /// Shows the level, or puts another in force first. There is one logger for all parts.
-pub(super) fn answer(admin: &Admin, parameters: &Parameters) -> Response {
-    of(admin.log.as_ref(), parameters)
-}
-
-/// The same, of the log itself.
 pub(super) fn of(log: Option<&log::Control>, parameters: &Parameters) -> Response {
     let Some(log) = log else {
         return (StatusCode::NOT_FOUND, "this process has no log\n").into_response();

@@ -27,9 +27,8 @@ use tokio::{
 use self::location::Location;
 use super::tls;
 use crate::{
-    connect::{self, ConnectError},
-    destination::OriginalDst,
-    inbound,
+    connect::{self, ConnectError, Upstream},
+    direction::{Direction, SOURCE_V4, SOURCE_V6},
 };
 
 /// The kubelet's: the answer to the tenth request may not be one more redirect.
@@ -211,7 +210,16 @@ async fn ask_once(ip: IpAddr, question: &Question, within: Duration) -> Result<R
 
 /// Connects as the proxy does on behalf of a peer: past the redirect.
 pub(super) async fn dial(address: SocketAddr, within: Duration) -> Result<TcpStream, ConnectError> {
-    connect::connect(inbound::upstream(OriginalDst(address)), within).await
+    let source: IpAddr = match address {
+        SocketAddr::V4(_) => SOURCE_V4.into(),
+        SocketAddr::V6(_) => SOURCE_V6.into(),
+    };
+    let upstream = Upstream {
+        direction: Direction::Inbound,
+        address,
+        source: Some((source, 0).into()),
+    };
+    connect::connect(upstream, within).await
 }
 
 impl Question {

@@ -24,7 +24,7 @@ use super::{
     client::{self, Answer, AskError, Question, location::path_and_query},
     grpc::{self, CheckError},
 };
-use crate::admin::Admin;
+use crate::health::Answers;
 
 /// Kubernetes' default.
 const PROBE_SECONDS: u32 = 1;
@@ -37,9 +37,9 @@ const HOOK: Duration = Duration::from_secs(3600);
 const MAX_BODY: usize = 10 * 1024;
 
 /// Answers the kubelet.
-pub async fn answer(State(admin): State<Arc<Admin>>, request: Request) -> Response {
+pub async fn answer(State(answers): State<Arc<Answers>>, request: Request) -> Response {
     let path = request.uri().path();
-    let probes = &admin.config.app_probes;
+    let probes = &answers.config.app_probes;
     let (Some(probe), Some(check)) = (probes.get(path), Check::of_path(path)) else {
         return unknown(path, probes.keys());
     };
@@ -49,8 +49,8 @@ pub async fn answer(State(admin): State<Arc<Admin>>, request: Request) -> Respon
         None => Duration::from_secs(u64::from(PROBE_SECONDS)),
     };
     let asker = Asker {
-        ip: admin.config.node.ip,
-        status_port: admin.config.ports.status,
+        ip: answers.config.node.ip,
+        status_port: answers.config.ports.status,
         within,
     };
     match asker.ask(probe, request.headers()).await {

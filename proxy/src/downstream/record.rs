@@ -325,6 +325,13 @@ impl Record {
 
     /// The upstream connection is there.
     pub(super) fn connected(&mut self, upstream: &Upstream) {
+        let plane = &self.worker.plane;
+        if let (Some(telemetry), Some(direction)) = (&plane.telemetry, self.listener.direction) {
+            telemetry
+                .of(self.worker.number, direction)
+                .opened
+                .count(None);
+        }
         let tls = upstream.tls.as_ref().map(|handshaked| Handshake {
             version: handshaked.version,
             cipher: handshaked.cipher,
@@ -388,6 +395,7 @@ impl Record {
         } else {
             counted.downstream_pre_cx_active.decrement();
         }
+        self.report(ending);
         let listener = &*self.listener.name;
         if ending.is_ours() && self.worker.warnings.is_due() {
             warn!(listener, downstream = %self.remote, "{ending}");
@@ -400,6 +408,21 @@ impl Record {
             self.log(&proxy.access_log, LogType::TcpConnectionEnd, Some(ending));
         }
         self.log(&self.listener.access_log, LogType::NotSet, Some(ending));
+    }
+
+    /// Counts it for Istio's metrics, in a sidecar.
+    fn report(&self, ending: &Ending) {
+        let (Some(telemetry), Some(direction)) =
+            (&self.worker.plane.telemetry, self.listener.direction)
+        else {
+            return;
+        };
+        let counted = telemetry.of(self.worker.number, direction);
+        let flag = ending.flag();
+        if self.upstream.is_none() {
+            counted.opened.count(flag);
+        }
+        counted.closed.count(flag);
     }
 
     /// Writes a line while the connection lasts.

@@ -131,6 +131,11 @@ impl Active {
         self.current.load().binds
     }
 
+    /// How many connections are open.
+    pub fn open(&self) -> u64 {
+        self.connections.load(Ordering::Relaxed)
+    }
+
     /// One connection more, unless there are as many as there may be.
     pub fn enter(self: &Arc<Self>) -> Option<Counted> {
         let before = self.connections.fetch_add(1, Ordering::Relaxed);
@@ -197,6 +202,7 @@ pub async fn accept(socket: Arc<TcpListener>, active: Arc<Active>, worker: Arc<W
             // The peer was faster.
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
             Err(error) => {
+                worker.plane.accept_failed.add(1);
                 if pace.is_due() {
                     let listener = &*active.current().name;
                     warn!(listener, %error, "accept failed: trying again every {ACCEPT_PAUSE:?}");

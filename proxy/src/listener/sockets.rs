@@ -34,6 +34,15 @@ pub struct Binding {
 }
 
 impl Binding {
+    /// The same, and where any port is wanted, the one that another address of the listener got.
+    pub fn at_port_of(&self, first: Option<&SocketAddr>) -> Self {
+        let mut binding = self.clone();
+        if let (Some(first), 0) = (first, self.address.port()) {
+            binding.address.set_port(first.port());
+        }
+        binding
+    }
+
     /// Takes the address: a socket for each worker, of which each gets some of the connections once
     /// they [listen](Self::listen).
     ///

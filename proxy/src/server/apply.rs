@@ -27,6 +27,7 @@ use crate::{
         sets::{listener::ListenerManagerStatistics, server::ClusterManagerStatistics},
     },
     tcp::PipePool,
+    telemetry::Telemetry,
     threads::Threads,
 };
 
@@ -81,8 +82,9 @@ impl Running {
         drain_time: Duration,
         redirect: Arc<dyn Redirect>,
         store: Arc<Store>,
+        telemetry: Option<Arc<Telemetry>>,
     ) -> Self {
-        let plane = Arc::new(Plane::new(redirect, store));
+        let plane = Arc::new(Plane::new(redirect, store, telemetry));
         let workers = (0..concurrency).filter_map(|index| stats::Worker::new(index, concurrency));
         let workers = workers.map(|number| {
             Arc::new(Worker {

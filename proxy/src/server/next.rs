@@ -122,7 +122,7 @@ impl NewListener {
         workers: usize,
     ) -> Result<Self, ApplyError> {
         let mut sockets = Vec::new();
-        let mut addresses = Vec::new();
+        let mut addresses: Vec<SocketAddr> = Vec::new();
         for binding in &listener.bindings {
             if !listener.binds {
                 addresses.push(binding.address);
@@ -133,7 +133,9 @@ impl NewListener {
                 Some((active.current(), held))
             });
             let bound = match open {
-                None => binding.bind(&listener.name, workers)?,
+                None => binding
+                    .at_port_of(addresses.first())
+                    .bind(&listener.name, workers)?,
                 Some((of, held)) => {
                     if !of
                         .bindings

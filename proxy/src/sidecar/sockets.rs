@@ -1,22 +1,22 @@
-//! Every socket that the process listens on, all taken before anything runs.
+//! The sockets that the kubelet and Prometheus reach, all taken before anything runs.
 
-use std::{io, net::Ipv4Addr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use fairlead_api::values::InterceptionMode;
-use fairlead_runtime::server;
+use fairlead_runtime::server::BindError;
+use socket2::{Domain, Socket, Type};
 use tokio::net::TcpListener;
 
-use super::StartError;
-use crate::{arguments::Ports, listener, workers::Listeners};
+use crate::{
+    arguments::Ports,
+    listener::{ListenError, sockets::Binding},
+    socket_options::{Keepalive, SocketOptions},
+};
 
-/// What an ordinary socket serves: only inbound connections can come in another way.
-const REDIRECT: InterceptionMode = InterceptionMode::Redirect;
+/// Connections that wait to be accepted.
+const BACKLOG: u32 = 4096;
 
-/// The sockets, and the ports that they got.
+/// The sockets; the ports that they got are those of the settings from here on.
 pub(super) struct Sockets {
-    pub(super) ports: Ports,
-    pub(super) captured: Vec<Listeners>,
-    pub(super) admin: Vec<TcpListener>,
     pub(super) status: Vec<TcpListener>,
     pub(super) health: Vec<TcpListener>,
     pub(super) metrics: Vec<TcpListener>,
@@ -24,32 +24,8 @@ pub(super) struct Sockets {
 
 impl Sockets {
     /// Takes all ports or none.
-    pub(super) async fn bind(
-        mut ports: Ports,
-        workers: usize,
-        mode: InterceptionMode,
-    ) -> Result<Self, StartError> {
-        let captured = |direction, port, mode| listener::bind(direction, port, workers, mode);
-        let outbound = captured("captured outbound connections", ports.outbound, REDIRECT)?;
-        let inbound = captured("captured inbound connections", ports.inbound, mode)?;
-        for (port, shares) in [
-            (&mut ports.outbound, &outbound),
-            (&mut ports.inbound, &inbound),
-        ] {
-            if let Some(listener) = shares.iter().flatten().next() {
-                *port = bound_port("captured connections", listener.local_addr())?;
-            }
-        }
-        let captured = outbound
-            .into_iter()
-            .zip(inbound)
-            .map(|(outbound, inbound)| Listeners { outbound, inbound })
-            .collect();
-        let admin = server::bind("admin", (Ipv4Addr::LOCALHOST, ports.admin).into()).await?;
-        ports.admin = bound_port("admin", admin.local_addr())?;
+    pub(super) fn bind(ports: &mut Ports) -> Result<Self, ListenError> {
         Ok(Self {
-            captured,
-            admin: vec![admin],
             status: if ports.no_status {
                 Vec::new()
             } else {
@@ -57,32 +33,45 @@ impl Sockets {
             },
             health: open("health", &mut ports.health)?,
             metrics: open("metrics", &mut ports.metrics)?,
-            ports,
         })
     }
 }
 
-/// Takes a port on all addresses, for this thread's runtime.
-fn open(what: &'static str, port: &mut u16) -> Result<Vec<TcpListener>, StartError> {
+/// Whether this network namespace has IPv6.
+pub(super) fn is_ipv6_there() -> bool {
+    let probe = Socket::new(Domain::IPV6, Type::STREAM, None);
+    let any = SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0));
+    probe.is_ok_and(|probe| probe.bind(&any.into()).is_ok())
+}
+
+/// Takes a port on all addresses of both families, for this thread's runtime.
+fn open(name: &'static str, port: &mut u16) -> Result<Vec<TcpListener>, ListenError> {
+    let mut addresses = vec![SocketAddr::from((Ipv4Addr::UNSPECIFIED, *port))];
+    if is_ipv6_there() {
+        addresses.push((Ipv6Addr::UNSPECIFIED, *port).into());
+    }
     let mut listeners = Vec::new();
-    for listener in listener::bind(what, *port, 1, REDIRECT)?
-        .into_iter()
-        .flatten()
-    {
-        *port = bound_port(what, listener.local_addr())?;
-        let listener = TcpListener::from_std(listener)
-            .map_err(|source| StartError::Resource { what, source })?;
-        listeners.push(listener);
+    for mut address in addresses {
+        address.set_port(*port);
+        let failed = |source| BindError::new(name, address, source);
+        let binding = binding(address);
+        for socket in binding.listen(name, binding.bind(name, 1)?)? {
+            *port = socket.local_addr().map_err(failed)?.port();
+            listeners.push(TcpListener::from_std(socket).map_err(failed)?);
+        }
     }
     Ok(listeners)
 }
 
-fn bound_port(
-    what: &'static str,
-    address: io::Result<std::net::SocketAddr>,
-) -> Result<u16, StartError> {
-    match address {
-        Ok(address) => Ok(address.port()),
-        Err(source) => Err(StartError::Resource { what, source }),
+fn binding(address: SocketAddr) -> Binding {
+    Binding {
+        address,
+        ipv4_compat: false,
+        transparent: None,
+        freebind: None,
+        reuse_port: false,
+        backlog: BACKLOG,
+        keepalive: Keepalive::DEFAULT,
+        options: SocketOptions::default(),
     }
 }

@@ -25,6 +25,18 @@ pub struct Given {
 }
 
 impl Given {
+    /// A counter of our own, `fairlead.<name>`, which is no statistic of Envoy's.
+    pub fn own_counter(name: &str, value: u64) -> Self {
+        Self {
+            name: format!("fairlead.{name}"),
+            family: format!("fairlead_{}_total", name.replace('.', "_")),
+            labels: Vec::new(),
+            kind: Kind::Counter,
+            value,
+            used: value > 0,
+        }
+    }
+
     /// Them as sources, to be shown together with those of the store.
     pub fn sources(statistics: Vec<Self>) -> Vec<Arc<dyn Source>> {
         let mut by_prefix: BTreeMap<String, Vec<Self>> = BTreeMap::new();

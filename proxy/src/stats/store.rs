@@ -8,6 +8,7 @@ use std::{
 
 use super::{
     config::StatsConfig,
+    given::Given,
     scope::{Group, Scope, Source},
 };
 
@@ -17,7 +18,11 @@ use super::{
 pub struct Store {
     config: StatsConfig,
     scopes: Mutex<Scopes>,
+    providers: Mutex<Vec<Provider>>,
 }
+
+/// What is counted elsewhere.
+type Provider = Box<dyn Fn() -> Vec<Given> + Send + Sync>;
 
 /// Two kinds of statistics may have the same prefix, by the names that users choose.
 type Scopes = BTreeMap<(Arc<str>, TypeId), Weak<dyn Source>>;
@@ -28,6 +33,7 @@ impl Store {
         Self {
             config,
             scopes: Mutex::default(),
+            providers: Mutex::default(),
         }
     }
 
@@ -54,8 +60,21 @@ impl Store {
         scope
     }
 
-    /// All scopes that are held, by prefix.
+    /// Shows also what is counted elsewhere, as it is when it is asked for.
+    pub fn provide(&self, provider: impl Fn() -> Vec<Given> + Send + Sync + 'static) {
+        self.providers().push(Box::new(provider));
+    }
+
+    /// All that is counted: the scopes that are held, by prefix, and what is counted elsewhere.
     pub fn sources(&self) -> Vec<Arc<dyn Source>> {
+        let given = self.providers().iter().flat_map(|given| given()).collect();
+        let mut sources = self.held();
+        sources.extend(Given::sources(given));
+        sources
+    }
+
+    /// All scopes that are held, by prefix.
+    fn held(&self) -> Vec<Arc<dyn Source>> {
         self.scopes().values().filter_map(Weak::upgrade).collect()
     }
 
@@ -63,16 +82,22 @@ impl Store {
     /// `stats_flush_interval`.
     pub fn latch(&self) {
         self.scopes().retain(|_, scope| scope.strong_count() > 0);
-        for source in self.sources() {
+        for source in self.held() {
             source.latch(&|name| self.config.rejects(name));
         }
     }
 
     /// Makes all counters begin again at zero.
     pub fn reset_counters(&self) {
-        for source in self.sources() {
+        for source in self.held() {
             source.reset_counters();
         }
+    }
+
+    fn providers(&self) -> MutexGuard<'_, Vec<Provider>> {
+        self.providers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn scopes(&self) -> MutexGuard<'_, Scopes> {

@@ -224,7 +224,7 @@ mod tests {
     };
 
     use super::*;
-    use crate::statistics::Counter;
+    use crate::stats::Counter;
 
     const BYTES: usize = 3 * 1024 * 1024;
 

@@ -68,6 +68,7 @@ impl Process {
             concurrency: 2,
             drain_time: Duration::from_millis(200),
             file_flush_interval: FLUSH_INTERVAL,
+            telemetry: None,
         };
         let thread = thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread()

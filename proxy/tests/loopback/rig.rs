@@ -1,27 +1,18 @@
-//! Workers that run in the test, and the two sides of their connections.
+//! A sidecar that runs in the test, and the two sides of its connections.
 
 use std::{
-    io::{self, Read, Write},
+    fs,
+    io::{self, Read},
     net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream},
-    sync::{Arc, Mutex},
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicUsize, Ordering},
     time::{Duration, Instant},
 };
 
-use fairlead_api::{
-    proxy_config::{AccessLog, AccessLogEncoding},
-    values::InterceptionMode,
-};
-use fairlead_proxy::{
-    access_log,
-    connection::Settings,
-    destination::CapturePorts,
-    listener,
-    original_dst::Redirect,
-    statistics::Statistics,
-    workers::{self, Listeners, Workers},
-};
+use fairlead_api::proxy_config::AccessLog;
+use fairlead_proxy::original_dst::Redirect;
 
-const MODE: InterceptionMode = InterceptionMode::Redirect;
+use crate::sidecar::{Running, config, get, start_with};
 
 /// Long enough for a loaded machine; a test that waits this long has failed.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(10);
@@ -40,92 +31,104 @@ impl Redirect for Leads {
     }
 }
 
-/// Output that a test reads.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Lines(Arc<Mutex<Vec<u8>>>);
+/// A file that is gone after the test.
+#[derive(Debug)]
+pub(crate) struct Log(PathBuf);
 
-impl Lines {
+impl Log {
+    pub(crate) fn new() -> Self {
+        static NUMBER: AtomicUsize = AtomicUsize::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let name = format!("fairlead-{}-{number}.log", std::process::id());
+        Self(std::env::temp_dir().join(name))
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// Nothing, if nothing was ever to be logged.
     pub(crate) fn text(&self) -> String {
-        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+        fs::read_to_string(&self.0).unwrap_or_default()
     }
 }
 
-impl Write for Lines {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
+impl Drop for Log {
+    fn drop(&mut self) {
+        // Left-overs of a test do no harm.
+        let _ = fs::remove_file(&self.0);
     }
 }
 
-/// Running workers.
+/// A running sidecar with one worker.
 pub(crate) struct Rig {
-    pub(crate) workers: Workers,
+    running: Running,
     pub(crate) outbound: SocketAddr,
     pub(crate) inbound: SocketAddr,
-    lines: Lines,
-    writer: access_log::Writer,
 }
 
 impl Rig {
-    /// One worker that leads every connection to `upstream`, and logs it.
+    /// Leads every connection to `upstream`, and logs it.
     pub(crate) fn leading_to(upstream: SocketAddr) -> Self {
         Self::start(Leads(Some(upstream)), AccessLog::All)
     }
 
     pub(crate) fn start(redirect: impl Redirect + 'static, access_log: AccessLog) -> Self {
-        let mut outbound = listener::bind("outbound", 0, 1, MODE).unwrap();
-        let mut inbound = listener::bind("inbound", 0, 1, MODE).unwrap();
-        let port = |shares: &[Vec<TcpListener>]| shares[0][0].local_addr().unwrap().port();
-        let ports = CapturePorts {
-            outbound: port(&outbound),
-            inbound: port(&inbound),
-        };
-        let settings = Settings {
-            ports,
-            interception_mode: MODE,
-            connect_timeout: Duration::from_millis(200),
-            access_log,
-            access_log_encoding: AccessLogEncoding::Text,
-            redirect: Arc::new(redirect),
-        };
-        let lines = Lines::default();
-        let (log, writer) = access_log::start(lines.clone()).unwrap();
-        let listeners = Listeners {
-            outbound: outbound.remove(0),
-            inbound: inbound.remove(0),
-        };
+        let mut config = config(Duration::ZERO);
+        config.workers = 1;
+        config.proxy.access_log = access_log;
+        config.proxy.connect_timeout = Duration::from_millis(200);
+        let running = start_with(config, redirect);
+        let ports = running.ports;
         Self {
-            workers: workers::start(vec![listeners], &settings, &log).unwrap(),
+            running,
             outbound: (Ipv4Addr::LOCALHOST, ports.outbound).into(),
             inbound: (Ipv4Addr::LOCALHOST, ports.inbound).into(),
-            lines,
-            writer,
         }
     }
 
-    /// The counters of the worker.
-    pub(crate) fn statistics(&self) -> Arc<Statistics> {
-        self.workers.statistics()[0].clone()
+    /// The value of a statistic.
+    #[track_caller]
+    pub(crate) fn statistic(&self, name: &str) -> u64 {
+        self.running.statistic(name)
     }
 
-    /// Waits until no connection is open, ends the workers, and returns the access log.
-    pub(crate) fn finish(self) -> String {
-        let statistics = self.statistics();
+    /// The lines that Prometheus reads of a metric.
+    #[track_caller]
+    pub(crate) fn exposed(&self, family: &str) -> Vec<String> {
+        let (_, page) = get("/stats/prometheus", self.running.ports.metrics);
+        let lines = page.lines().filter(|line| line.starts_with(family));
+        lines.map(str::to_owned).collect()
+    }
+
+    /// Connections that are open now.
+    #[track_caller]
+    pub(crate) fn active(&self) -> u64 {
+        // Both listeners ask for any port, so they have the same name.
+        let listeners = "listener.0.0.0.0_0.downstream";
+        self.statistic(&format!("{listeners}_pre_cx_active"))
+            + self.statistic(&format!("{listeners}_cx_active"))
+    }
+
+    /// Waits until no connection is open.
+    #[track_caller]
+    pub(crate) fn idle(&self) {
         until("the connections to end", || {
-            (statistics.active() == 0).then_some(())
+            (self.active() == 0).then_some(())
         });
+    }
+
+    /// Waits until no connection is open, ends the sidecar, and returns the access log.
+    #[track_caller]
+    pub(crate) fn finish(self) -> String {
+        self.idle();
         self.cut()
     }
 
-    /// Ends the workers now and returns the access log.
+    /// Ends the sidecar now and returns the access log.
+    #[track_caller]
     pub(crate) fn cut(self) -> String {
-        self.workers.stop();
-        self.writer.flush();
-        self.lines.text()
+        self.running.end()
     }
 }
 

@@ -19,16 +19,17 @@ use fairlead_proxy::{
     arguments::Ports,
     client,
     config::{Config, Node},
-    sidecar::{Sidecar, StartError},
+    original_dst::Redirect,
+    sidecar::Sidecar,
 };
 use hyper::{Method, StatusCode};
 
-use crate::rig::{DEADLINE, Leads, Lines, accept, connect, expect, expect_reset, until, upstream};
+use crate::rig::{DEADLINE, Leads, Log, accept, connect, expect, expect_reset, until, upstream};
 
 /// A sidecar in a thread of its own, on free ports.
 pub(crate) struct Running {
     pub(crate) ports: Ports,
-    lines: Lines,
+    log: Log,
     thread: JoinHandle<()>,
 }
 
@@ -62,6 +63,7 @@ pub(crate) fn config(drain: Duration) -> Config {
         },
         ports: FREE,
         interception_mode: InterceptionMode::Redirect,
+        access_log_file: "/dev/stdout".to_owned(),
         log_level: LogLevel::Info,
         exit_on_zero_connections: true,
         app_probes: BTreeMap::new(),
@@ -78,20 +80,25 @@ fn block_on<T>(future: impl Future<Output = T>) -> T {
 }
 
 pub(crate) fn start(config: Config, upstream: SocketAddr) -> Running {
+    start_with(config, Leads(Some(upstream)))
+}
+
+pub(crate) fn start_with(mut config: Config, redirect: impl Redirect + 'static) -> Running {
     let (tell, told) = std::sync::mpsc::channel();
-    let lines = Lines::default();
-    let output = lines.clone();
+    let log = Log::new();
+    config.access_log_file = log.path().display().to_string();
     let thread = std::thread::spawn(move || {
         block_on(async {
-            let leads = Arc::new(Leads(Some(upstream)));
-            let sidecar = Sidecar::start(config, None, leads, output).await.unwrap();
+            let sidecar = Sidecar::start(config, None, Arc::new(redirect))
+                .await
+                .unwrap();
             tell.send(sidecar.ports()).unwrap();
             sidecar.run().await.unwrap();
         });
     });
     Running {
         ports: told.recv_timeout(DEADLINE).unwrap(),
-        lines,
+        log,
         thread,
     }
 }
@@ -101,10 +108,22 @@ impl Running {
         (Ipv4Addr::LOCALHOST, self.ports.outbound).into()
     }
 
-    /// Ends it at once.
-    pub(crate) fn end(self) {
+    /// The value of a statistic.
+    #[track_caller]
+    pub(crate) fn statistic(&self, name: &str) -> u64 {
+        let (_, page) = get("/stats", self.ports.admin);
+        let value = page.lines().find_map(|line| {
+            let value = line.strip_prefix(name)?.strip_prefix(": ")?;
+            value.parse().ok()
+        });
+        value.unwrap_or_else(|| panic!("{name} is not in {page}"))
+    }
+
+    /// Ends it at once; what it has logged.
+    pub(crate) fn end(self) -> String {
         ask(Method::POST, "/quitquitquit", self.ports.admin);
         self.thread.join().unwrap();
+        self.log.text()
     }
 }
 
@@ -148,7 +167,7 @@ fn the_drain_carries_what_is_open_and_ends_with_it() {
     assert!(!running.thread.is_finished());
     drop((first, first_server, second, second_server));
     running.thread.join().unwrap();
-    let log = running.lines.text();
+    let log = running.log.text();
     assert_eq!(log.lines().count(), 2, "{log}");
     assert!(!log.contains(" LR "), "{log}");
 }
@@ -165,7 +184,7 @@ fn the_drain_ends_in_time_with_connections_open() {
     assert!(begun.elapsed() >= Duration::from_millis(100));
     expect_reset(&mut client);
     expect_reset(&mut server);
-    let log = running.lines.text();
+    let log = running.log.text();
     assert!(log.contains(" LR proxy_ended "), "{log}");
 }
 
@@ -186,14 +205,14 @@ fn a_taken_port_is_named_and_nothing_runs() {
     let port = taken.local_addr().unwrap().port();
     for (purpose, ports) in [
         (
-            "captured outbound connections",
+            "listener virtualOutbound",
             Ports {
                 outbound: port,
                 ..FREE
             },
         ),
         (
-            "captured inbound connections",
+            "listener virtualInbound",
             Ports {
                 inbound: port,
                 ..FREE
@@ -207,21 +226,21 @@ fn a_taken_port_is_named_and_nothing_runs() {
             },
         ),
         (
-            "status",
+            "listener status",
             Ports {
                 status: port,
                 ..FREE
             },
         ),
         (
-            "health",
+            "listener health",
             Ports {
                 health: port,
                 ..FREE
             },
         ),
         (
-            "metrics",
+            "listener metrics",
             Ports {
                 metrics: port,
                 ..FREE
@@ -231,9 +250,8 @@ fn a_taken_port_is_named_and_nothing_runs() {
         let mut config = config(Duration::ZERO);
         config.ports = ports;
         let leads = Arc::new(Leads(None));
-        let started = block_on(Sidecar::start(config, None, leads, Lines::default()));
-        let Err(error @ (StartError::Bind(_) | StartError::Listen(_))) = started else {
-            panic!("{purpose}: {started:?}");
+        let Err(error) = block_on(Sidecar::start(config, None, leads)) else {
+            panic!("{purpose} was not taken");
         };
         let words = error.to_string();
         assert!(words.starts_with(&format!("bind {purpose} on ")), "{words}");
@@ -265,10 +283,11 @@ fn the_admin_port_answers_as_envoys() {
     assert_eq!(code, StatusCode::NOT_FOUND);
     assert_eq!(words, format!("invalid path. {help}"));
     assert_eq!(get("/ready", admin), (StatusCode::OK, "LIVE\n".to_owned()));
-    assert_eq!(
-        get("/listeners", admin).1,
-        format!("virtualOutbound::0.0.0.0:{outbound}\nvirtualInbound::0.0.0.0:{inbound}\n")
-    );
+    let (_, listeners) = get("/listeners", admin);
+    for (name, port) in [("virtualOutbound", outbound), ("virtualInbound", inbound)] {
+        let line = format!("{name}::0.0.0.0:{port}");
+        assert!(listeners.lines().any(|found| found == line), "{listeners}");
+    }
     let (_, clusters) = get("/clusters", admin);
     for name in [
         "BlackHoleCluster",
@@ -320,24 +339,23 @@ fn statistics_tell_what_happened() {
     let (mut server, _) = accept(&listener);
     client.write_all(b"question").unwrap();
     expect(&mut server, "question");
-    let listener_name = format!("listener.0.0.0.0_{}", running.ports.outbound);
     let used = until("the bytes to be counted", || {
-        let (_, used) = get(
-            "/stats?usedonly&filter=^(cluster%7Clistener%5C.%5B%5E_%5D*_%5B0-9%5D*%5C.d)",
-            admin,
-        );
+        let filter = "%5C.(upstream%7Cdownstream)_cx_(total%7Cactive%7C.x_bytes_total)$";
+        let (_, used) = get(&format!("/stats?usedonly&filter={filter}"), admin);
         used.contains("tx_bytes_total").then_some(used)
     });
-    assert_eq!(
-        used,
-        format!(
-            "cluster.PassthroughCluster.upstream_cx_active: 1\n\
-             cluster.PassthroughCluster.upstream_cx_total: 1\n\
-             cluster.PassthroughCluster.upstream_cx_tx_bytes_total: 8\n\
-             {listener_name}.downstream_cx_active: 1\n\
-             {listener_name}.downstream_cx_total: 1\n"
-        )
-    );
+    for line in [
+        "cluster.PassthroughCluster.upstream_cx_active: 1",
+        "cluster.PassthroughCluster.upstream_cx_total: 1",
+        "cluster.PassthroughCluster.upstream_cx_tx_bytes_total: 8",
+        "listener.0.0.0.0_0.downstream_cx_active: 1",
+        "listener.0.0.0.0_0.downstream_cx_total: 1",
+        "tcp.PassthroughCluster.downstream_cx_rx_bytes_total: 8",
+        "tcp.PassthroughCluster.downstream_cx_total: 1",
+    ] {
+        assert!(used.lines().any(|found| found == line), "{line}: {used}");
+    }
+    assert!(!used.contains("InboundPassthroughCluster"), "{used}");
     let (_, prometheus) = get("/stats/prometheus?filter=received_bytes", admin);
     assert!(
         prometheus.starts_with(
@@ -363,7 +381,7 @@ fn statistics_tell_what_happened() {
     );
     let (code, words) = get("/stats?filter=(", admin);
     assert_eq!(code, StatusCode::BAD_REQUEST);
-    assert!(words.starts_with("Invalid regex: "), "{words}");
+    assert!(words.starts_with("Invalid re2 regex: "), "{words}");
     drop((client, server));
     ask(Method::POST, "/quitquitquit", admin);
     running.thread.join().unwrap();

@@ -60,7 +60,7 @@ fn a_refusal_is_told_from_an_answer_that_never_comes() {
         let nobody = socket_address(address, 8081);
         caller.connect_in_vain(nobody);
         called_pod.logged(&[
-            " UF upstream_connect_refused - ",
+            " UF,URX upstream_connect_refused - ",
             &format!("connect to {nobody}: refused: no application in this pod listens"),
         ]);
         // The caller sees a reset, at once or even before it has seen the connection open.
@@ -74,7 +74,7 @@ fn a_refusal_is_told_from_an_answer_that_never_comes() {
         );
         caller.connect_in_vain(refused);
         caller.logged(&[
-            " UF upstream_connect_refused - ",
+            " UF,URX upstream_connect_refused - ",
             &format!("connect to {refused}: refused: nothing listens on that port there"),
             &format!("\"{refused}\" PassthroughCluster - {refused} "),
         ]);
@@ -83,7 +83,7 @@ fn a_refusal_is_told_from_an_answer_that_never_comes() {
         insert(&called_pod, family, "-I INPUT -p tcp --dport 15006 -j DROP");
         caller.connect_in_vain(dropped);
         caller.logged(&[
-            " UF upstream_connect_timeout - ",
+            " UF,URX upstream_connect_timeout - ",
             &format!("connect to {dropped}: no answer within 400ms: packets are dropped"),
         ]);
     }
@@ -141,7 +141,7 @@ fn a_missing_source_address_is_explained() {
     let [_, address] = called(PORT);
     caller.connect_in_vain(address);
     called_pod.logged(&[
-        " UF source_address_missing - ",
+        " UF,URX source_address_missing - ",
         "the source address ::6 is missing in this pod",
     ]);
 }
@@ -151,13 +151,10 @@ fn a_missing_source_address_is_explained() {
 fn a_taken_port_is_named_and_nothing_runs() {
     let (caller, called_pod) = two_pods();
     // By another sidecar, though both would share the port.
-    check_taken(
-        &caller.namespace,
-        "captured outbound connections on 0.0.0.0:15001",
-    );
+    check_taken(&caller.namespace, "listener status on 0.0.0.0:15020");
     let (alone, _) = two_namespaces();
     let _other = Arrivals::listen(&alone, "[::]:15021");
-    check_taken(&alone, "health on 0.0.0.0:15021");
+    check_taken(&alone, "listener health on 0.0.0.0:15021");
     // Nothing of the failed start is left: the ports that it had taken are free.
     let _free = Arrivals::listen(&alone, "[::]:15001");
     drop(called_pod);
@@ -222,8 +219,8 @@ fn a_proxy_out_of_descriptors_waits_and_recovers() {
     };
     wait::until("an answer", answered);
     assert!(answering.join().unwrap());
-    // It pauses 100 ms after each failure, on four listeners at most: it did not spin.
-    let failed = caller.statistic("listener.0.0.0.0_15001.downstream_cx_accept_failed");
+    // It pauses 100 ms after each failure, on four sockets at most: it did not spin.
+    let failed = caller.statistic("fairlead.accept_failed");
     let most = 4 * (begun.elapsed().as_millis() / 100 + 1);
     assert!(u128::from(failed) <= most, "{failed} of {most}");
     let explained = caller

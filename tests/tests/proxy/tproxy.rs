@@ -253,7 +253,7 @@ fn a_proxy_without_the_capability_says_what_it_lacks() {
     assert_eq!(output.status.code(), Some(1));
     let told = String::from_utf8_lossy(&output.stderr);
     for words in [
-        "make captured inbound connections on 0.0.0.0:15006 transparent",
+        "make listener virtualInbound on 0.0.0.0:15006 transparent",
         "capability NET_ADMIN",
         "sidecar.istio.io/interceptionMode: REDIRECT",
         "Operation not permitted",

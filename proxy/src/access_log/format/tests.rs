@@ -3,6 +3,7 @@ use std::{
     time::{Duration, Instant, UNIX_EPOCH},
 };
 
+use fairlead_xds::google::protobuf::{self, value::Kind};
 use proptest::prelude::{any, prop_assert, prop_assert_eq, proptest};
 use serde_json::json;
 

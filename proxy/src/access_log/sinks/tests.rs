@@ -50,6 +50,12 @@ impl Drop for Directory {
 const NEVER: Duration = Duration::from_secs(3600);
 const SOON: Duration = Duration::from_millis(10);
 
+/// One stream alone.
+fn started(stream: impl Write + Send + 'static) -> (AccessLog, Writer) {
+    let (sinks, writer) = Sinks::start(NEVER).unwrap();
+    (sinks.stream("/dev/stdout", stream), writer)
+}
+
 #[track_caller]
 fn wait_until(what: &str, condition: impl Fn() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(10);
@@ -71,7 +77,7 @@ fn filesystem(counts: &Counts, name: &str) -> u64 {
 #[test]
 fn all_lines_are_written_at_the_end() {
     let output = Shared::default();
-    let (log, writer) = start(output.clone()).unwrap();
+    let (log, writer) = started(output.clone());
     let counts = writer.counts();
     for number in 0..1000 {
         log.write(format!("{number}\n"));
@@ -113,7 +119,7 @@ impl Write for Stuck {
 #[test]
 fn lines_are_dropped_and_counted_when_nobody_reads() {
     let (go_on, stuck) = mpsc::channel();
-    let (log, writer) = start(Stuck(stuck)).unwrap();
+    let (log, writer) = started(Stuck(stuck));
     let counts = writer.counts();
     let sent = 4 * QUEUE as u64;
     for _ in 0..sent {

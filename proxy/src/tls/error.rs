@@ -227,6 +227,9 @@ impl TlsError {
             TlsCause::PeerRequiresMtls => (1116, "TLSV1_ALERT_CERTIFICATE_REQUIRED"),
             TlsCause::Version => (240, "UNSUPPORTED_PROTOCOL"),
             TlsCause::Cipher(_) => (184, "NO_SHARED_CIPHER"),
+            TlsCause::Protocol(
+                Error::InappropriateMessage { .. } | Error::InappropriateHandshakeMessage { .. },
+            ) => (223, "UNEXPECTED_MESSAGE"),
             TlsCause::Alert(alert) => {
                 let code = u32::from(u8::from(*alert));
                 // Those that SSL 3 had, and those that came later.

@@ -5,12 +5,14 @@
 //!
 //! - [`bootstrap`] and [`read`] make messages out of YAML and JSON, or tell every fault by its path;
 //! - [`json`] writes messages as Envoy's admin interface prints them;
+//! - [`mask`] leaves some fields of a message alone;
 //! - [`registry`] says which extensions there are, and which of them could enforce security;
 //! - [`descriptors`] is what the others know of the messages.
 
 pub mod bootstrap;
 pub mod descriptors;
 pub mod json;
+pub mod mask;
 pub mod read;
 pub mod registry;
 

@@ -12,6 +12,7 @@ pub struct Lifecycle {
     readiness: Readiness,
     workers: Gate,
     staying: Gate,
+    health_checks: Gate,
     stop: mpsc::Sender<Stop>,
 }
 
@@ -65,11 +66,14 @@ impl Lifecycle {
         let workers = readiness.gate("the workers have not started");
         let staying = readiness.gate("the proxy is draining");
         staying.open();
+        let health_checks = readiness.gate("health checks fail, as an operator asked");
+        health_checks.open();
         let lifecycle = Self {
             started: Instant::now(),
             readiness,
             workers,
             staying,
+            health_checks,
             stop,
         };
         (lifecycle, asked)
@@ -95,6 +99,16 @@ impl Lifecycle {
         self.staying.close();
     }
 
+    /// Whether those who ask for its health are to be told that it has any; connections are carried all
+    /// the same.
+    pub fn pass_health_checks(&self, pass: bool) {
+        if pass {
+            self.health_checks.open();
+        } else {
+            self.health_checks.close();
+        }
+    }
+
     /// Asks the process to end.
     pub fn stop(&self, stop: Stop) {
         // A full queue means that it was asked before.
@@ -105,7 +119,7 @@ impl Lifecycle {
     pub fn state(&self) -> State {
         if !self.workers.is_open() {
             State::PreInitializing
-        } else if self.staying.is_open() {
+        } else if self.staying.is_open() && self.health_checks.is_open() {
             State::Live
         } else {
             State::Draining
@@ -124,6 +138,11 @@ mod tests {
         lifecycle.workers_started();
         assert_eq!(lifecycle.state(), State::Live);
         assert!(lifecycle.readiness().is_ready());
+        lifecycle.pass_health_checks(false);
+        assert_eq!(lifecycle.state(), State::Draining);
+        assert!(!lifecycle.readiness().is_ready());
+        lifecycle.pass_health_checks(true);
+        assert_eq!(lifecycle.state(), State::Live);
         lifecycle.drain();
         assert_eq!(lifecycle.state(), State::Draining);
         assert_eq!(lifecycle.readiness().pending(), ["the proxy is draining"]);

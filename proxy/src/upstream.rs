@@ -277,6 +277,7 @@ impl Attempts {
             }
             Err(failed) => {
                 pending.failed(&failed);
+                endpoint.state().count_connect_failure();
                 if let (Ending::UpstreamTls(error), Some(counted)) =
                     (&failed, &cluster.tls_statistics)
                 {

@@ -4,6 +4,7 @@ use std::{
     fmt,
     io::Write,
     sync::{Arc, Mutex, PoisonError},
+    time::SystemTime,
 };
 
 use fairlead_xds::{
@@ -18,7 +19,7 @@ use flate2::{
 
 /// A bootstrap that is seldom looked at: encoded and compressed, it takes a hundredth of the memory that
 /// it takes decoded.
-pub struct KeptBootstrap(Mutex<Arc<[u8]>>);
+pub struct KeptBootstrap(Mutex<(Arc<[u8]>, SystemTime)>);
 
 /// It may hold keys.
 impl fmt::Debug for KeptBootstrap {
@@ -30,13 +31,18 @@ impl fmt::Debug for KeptBootstrap {
 impl KeptBootstrap {
     /// Keeps this one.
     pub fn new(bootstrap: &Bootstrap) -> Self {
-        Self(Mutex::new(packed(bootstrap)))
+        Self(Mutex::new((packed(bootstrap), SystemTime::now())))
     }
 
     /// Keeps another one from now on.
     pub fn replace(&self, bootstrap: &Bootstrap) {
-        let next = packed(bootstrap);
+        let next = (packed(bootstrap), SystemTime::now());
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = next;
+    }
+
+    /// When this one came.
+    pub fn since(&self) -> SystemTime {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).1
     }
 
     /// All of it. For thousands of clusters this takes megabytes: not to be held for long.
@@ -55,6 +61,7 @@ impl KeptBootstrap {
             .0
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
+            .0
             .clone();
         let mut decoder = DeflateDecoder::new(Vec::new());
         let unpacked = decoder
@@ -108,6 +115,6 @@ mod tests {
     #[test]
     fn what_is_kept_of_a_cluster_is_less_than_its_name() {
         let kept = KeptBootstrap::new(&bootstrap(1_000));
-        assert!(kept.0.lock().expect("nothing panics here").len() < 20_000);
+        assert!(kept.0.lock().expect("nothing panics here").0.len() < 20_000);
     }
 }

@@ -180,6 +180,8 @@ pub struct HeldCertificates {
     pub chains: Vec<Vec<CertificateDer<'static>>>,
     /// Those that a peer's are held against.
     pub trusted: Vec<CertificateDer<'static>>,
+    /// What they were read from, as far as they lie in files, and their keys.
+    pub files: Vec<PathBuf>,
 }
 
 /// Files changed.

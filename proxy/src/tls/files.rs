@@ -74,6 +74,11 @@ impl Files {
         Self(read)
     }
 
+    /// Where they are.
+    pub(super) fn paths(&self) -> Vec<PathBuf> {
+        self.0.iter().map(|read| read.path.clone()).collect()
+    }
+
     /// Those that hold something else now.
     pub(super) fn changed(&mut self, now: SystemTime) -> Vec<PathBuf> {
         let mut changed = Vec::new();

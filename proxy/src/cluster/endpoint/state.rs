@@ -33,6 +33,8 @@ pub enum HealthFlag {
 pub struct State {
     flags: AtomicU8,
     active: AtomicU32,
+    connections: AtomicU64,
+    connect_failures: AtomicU64,
     created: Instant,
     /// Milliseconds from `created` to when its slow start began.
     since: AtomicU64,
@@ -52,6 +54,8 @@ impl State {
         Self {
             flags: AtomicU8::new(flags),
             active: AtomicU32::new(0),
+            connections: AtomicU64::new(0),
+            connect_failures: AtomicU64::new(0),
             created: now,
             since: AtomicU64::new(0),
             monitor: OnceLock::new(),
@@ -84,6 +88,21 @@ impl State {
         self.active.load(Ordering::Relaxed)
     }
 
+    /// All connections that were tried.
+    pub fn connections(&self) -> u64 {
+        self.connections.load(Ordering::Relaxed)
+    }
+
+    /// Those of them that failed.
+    pub fn connect_failures(&self) -> u64 {
+        self.connect_failures.load(Ordering::Relaxed)
+    }
+
+    /// One of them failed.
+    pub fn count_connect_failure(&self) {
+        self.connect_failures.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// Counts its outcomes, for outlier detection.
     pub fn monitor(&self) -> &Monitor {
         self.monitor.get_or_init(Box::default)
@@ -112,7 +131,7 @@ pub struct Active(Arc<State>);
 impl Active {
     pub(super) fn new(state: &Arc<State>) -> Self {
         state.active.fetch_add(1, Ordering::Relaxed);
-        Self(Arc::clone(state))
+        Self::counted(state)
     }
 
     /// The same, if fewer than `limit` go on.
@@ -121,7 +140,12 @@ impl Active {
         let counted = state
             .active
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
-        counted.ok().map(|_| Self(Arc::clone(state)))
+        counted.ok().map(|_| Self::counted(state))
+    }
+
+    fn counted(state: &Arc<State>) -> Self {
+        state.connections.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(state))
     }
 }
 
@@ -145,7 +169,7 @@ mod tests {
         let first = Active::new(&state);
         let second = Active::within(&state, 2).unwrap();
         assert!(Active::within(&state, 2).is_none());
-        assert_eq!(state.active(), 2);
+        assert_eq!((state.active(), state.connections()), (2, 2));
         drop(first);
         drop(second);
         assert_eq!(state.active(), 0);

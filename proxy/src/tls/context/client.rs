@@ -313,6 +313,7 @@ impl Identity {
             role: Role::Client,
             chains: own.map(|own| own.key.cert.clone()).collect(),
             trusted: trust.map_or_else(Vec::new, |trust| trust.certificates.to_vec()),
+            files: self.files().paths(),
         }
     }
 

@@ -137,6 +137,7 @@ impl DownstreamTls {
             role: Role::Server,
             chains: current.chains.clone(),
             trusted: trusted.unwrap_or_default(),
+            files: self.files().paths(),
         }
     }
 }

@@ -3,7 +3,7 @@
 //! A [`Page`] is made piece by piece, so that thousands of clusters neither fill the memory nor hold
 //! up the thread.
 
-use std::sync::Arc;
+use std::{iter, sync::Arc};
 
 use super::{
     scope::{Reading, Source},
@@ -24,6 +24,11 @@ pub use self::{
 };
 use self::{json::Json, listing::Listing, prometheus::Exposition, text::Text};
 
+/// What stands around the text in a page.
+const HEAD: &str = "<!DOCTYPE html>\n<html lang='en'>\n<head><title>Fairlead Admin</title></head>\n\
+                    <body>\n<pre>\n";
+const TAIL: &str = "</pre>\n</body>\n</html>\n";
+
 /// How many scopes are looked at for one piece.
 const SCOPES: usize = 16;
 
@@ -43,6 +48,12 @@ impl Page {
             Format::Text => Box::new(Listing::new(shown, Text::new(buckets))),
             Format::Json => Box::new(Listing::new(shown, Json::new(buckets))),
             Format::Prometheus => Box::new(Exposition::new(shown)),
+            Format::Html => {
+                let text = Listing::new(shown, Text::new(buckets));
+                let text = text.map(|piece| piece.replace('<', "&lt;").replace('>', "&gt;"));
+                let head = iter::once(HEAD.to_owned());
+                Box::new(head.chain(text).chain(iter::once(TAIL.to_owned())))
+            }
         };
         Self { format, pieces }
     }
@@ -51,6 +62,7 @@ impl Page {
     pub fn content_type(&self) -> &'static str {
         match self.format {
             Format::Json => "application/json",
+            Format::Html => "text/html; charset=UTF-8",
             Format::Text | Format::Prometheus => "text/plain; charset=UTF-8",
         }
     }
@@ -86,14 +98,11 @@ impl Shown {
 
     /// What there is to show of one statistic; `None` if nothing.
     fn read(&self, source: &dyn Source, field: usize, name: &str) -> Option<Reading> {
-        let Query {
-            filter, used_only, ..
-        } = &self.query;
-        if filter.as_ref().is_some_and(|filter| !filter.is_match(name)) {
+        if !self.query.names(name) {
             return None;
         }
         let reading = source.read(field)?;
-        let shown = reading.used || !used_only;
+        let shown = reading.used || !self.query.used_only;
         (shown && !self.store.config().rejects(name)).then_some(reading)
     }
 }

@@ -19,6 +19,8 @@ pub struct Query {
     pub format: Format,
     /// What a name must contain.
     pub filter: Option<Regex>,
+    /// Whether a name must not contain it instead.
+    pub invert_filter: bool,
     /// Whether what counted nothing yet is left out.
     pub used_only: bool,
     /// The one kind that is asked for; all without one.
@@ -41,6 +43,8 @@ pub enum Format {
     Json,
     /// Prometheus' text format.
     Prometheus,
+    /// The text in a page.
+    Html,
 }
 
 /// The form of histograms.
@@ -71,9 +75,7 @@ impl Query {
             None | Some("text") => Format::Text,
             Some("json") => Format::Json,
             Some("prometheus") => return Self::prometheus(parameters),
-            Some("html" | "active-html") => {
-                return refuse("HTML is not supported; use /stats?format=(json|prometheus|text)\n");
-            }
+            Some("html" | "active-html") => Format::Html,
             Some(_) => {
                 return refuse("usage: /stats?format=(html|active-html|json|prometheus|text)\n\n");
             }
@@ -128,11 +130,18 @@ impl Query {
         };
         Ok(Self {
             filter,
+            invert_filter: parameters.contains_key("invert_filter"),
             used_only: parameters.contains_key("usedonly"),
             buckets,
             hidden_only,
             ..Self::default()
         })
+    }
+
+    /// Whether a statistic of this name is asked for.
+    pub(super) fn names(&self, name: &str) -> bool {
+        let filter = self.filter.as_ref();
+        filter.is_none_or(|filter| filter.is_match(name) != self.invert_filter)
     }
 
     /// Whether statistics of this kind are asked for.
@@ -217,10 +226,6 @@ mod tests {
                 "usage: /stats?format=(html|active-html|json|prometheus|text)\n\n",
             ),
             (
-                "format=html",
-                "HTML is not supported; use /stats?format=(json|prometheus|text)\n",
-            ),
-            (
                 "hidden=x",
                 "usage: /stats?hidden=(include|only|exclude)\n\n",
             ),
@@ -263,6 +268,9 @@ mod tests {
         assert!(query.asks_for(Kind::Counter));
         let query = Query::prometheus(&parameters("format=json")).unwrap();
         assert_eq!(query.format, Format::Prometheus);
+        let query = Query::parse(&parameters("filter=a&invert_filter&format=html")).unwrap();
+        assert_eq!(query.format, Format::Html);
+        assert!(query.names("b") && !query.names("ab"));
         let query = Query::parse(&parameters("hidden=only")).unwrap();
         assert!(!query.asks_for(Kind::Counter));
     }

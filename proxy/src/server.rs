@@ -255,6 +255,9 @@ impl Server {
         running.put(&threads, next)?;
         let (signal, watch) = drain::channel();
         if let Some(listener) = admin {
+            let mut shown = options.clone();
+            // It is kept in its smaller form.
+            shown.source.built_in = Bootstrap::default();
             let served = Arc::new(Served {
                 store: store.clone(),
                 lifecycle: lifecycle.clone(),
@@ -264,7 +267,7 @@ impl Server {
                 bootstrap: KeptBootstrap::new(&bootstrap),
                 reopen,
                 flush: snapshot.flush,
-                concurrency: options.concurrency,
+                options: shown,
                 started: SystemTime::now(),
             });
             running.show(served.clone());

@@ -1,5 +1,7 @@
 //! A whole process part that runs an Envoy bootstrap, on loopback.
 
+mod admin;
+
 use std::{
     fs,
     io::{Read, Write},

@@ -278,7 +278,11 @@ fn the_admin_port_answers_as_envoys() {
     let (code, help) = get("/help", admin);
     assert_eq!(code, StatusCode::OK);
     assert!(help.starts_with("admin commands are:\n"), "{help}");
-    assert_eq!(get("/", admin).1, help);
+    let (_, home) = get("/", admin);
+    assert!(
+        home.contains("<form action='/ready' method='get'>"),
+        "{home}"
+    );
     let (code, words) = get("/nothing", admin);
     assert_eq!(code, StatusCode::NOT_FOUND);
     assert_eq!(words, format!("invalid path. {help}"));
@@ -300,7 +304,7 @@ fn the_admin_port_answers_as_envoys() {
     for path in ["/logging", "/quitquitquit"] {
         let (code, words) = get(path, admin);
         assert_eq!(code, StatusCode::METHOD_NOT_ALLOWED);
-        assert_eq!(words, "Method GET not allowed, POST required.\n");
+        assert_eq!(words, "Method GET not allowed, POST required.");
     }
     for (path, port) in [
         ("/stats/prometheus", admin),

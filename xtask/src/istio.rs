@@ -1,5 +1,6 @@
 //! Istio's programs, beside which ours are measured: `pilot-agent` for the redirect, and a whole
-//! `istiod` for the admission of pods. Nothing else needs them.
+//! `istiod` for the admission of pods; and `istioctl`, which must read what our admin port says.
+//! Nothing else needs them.
 
 use std::path::PathBuf;
 
@@ -8,13 +9,14 @@ use anyhow::Result;
 use crate::cluster::Cluster;
 use crate::{go, images, progress};
 
-/// The release, and the commit of it that `xtask/istio/go.mod` requires.
+/// The release, and the commit of it that `xtask/istio/go.mod` and `xtask/istioctl/go.mod` require.
 const VERSION: &str = "1.31";
 const COMMIT: &str = "eed52ebb66ad";
 
 /// Those that Istio builds each program with.
 const AGENT_TAGS: &str = "agent,disable_pgv,grpcnotrace,retrynotrace";
 const ISTIOD_TAGS: &str = "vtprotobuf,disable_pgv";
+const ISTIOCTL_TAGS: &str = "vtprotobuf,disable_pgv";
 
 const MODULE: &str = "istio.io/istio";
 
@@ -42,6 +44,23 @@ pub(crate) fn pilot_agent() -> Result<PathBuf> {
     }
     .ensure()?;
     Ok(directory.join("pilot-agent"))
+}
+
+/// Returns the program, after building it if this version of it is not in the cache. It is of another
+/// module than the others, whose libraries and builds stay as they are without it.
+pub(crate) fn istioctl() -> Result<PathBuf> {
+    let directory = go::Build {
+        name: &format!("istioctl-{VERSION}-{COMMIT}"),
+        title: &format!("istioctl of Istio {VERSION}"),
+        duration: "4 minutes",
+        module: &crate::checkout().join("xtask/istioctl"),
+        files: &[],
+        targets: &["istio.io/istio/istioctl/cmd/istioctl"],
+        tags: ISTIOCTL_TAGS,
+        linker_flags: &linker_flags(),
+    }
+    .ensure()?;
+    Ok(directory.join("istioctl"))
 }
 
 /// Istio's control plane, which injects pods too.
@@ -121,15 +140,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn go_module_requires_the_commit_named_here() {
-        let module = fs::read_to_string(crate::checkout().join("xtask/istio/go.mod")).unwrap();
-        let required = module
-            .lines()
-            .find_map(|line| line.strip_prefix("require istio.io/istio "));
-        let version = required.and_then(|rest| rest.split_whitespace().next());
-        assert!(
-            version.is_some_and(|version| version.ends_with(COMMIT)),
-            "{required:?}"
-        );
+    fn go_modules_require_the_commit_named_here() {
+        for module in ["xtask/istio/go.mod", "xtask/istioctl/go.mod"] {
+            let module = fs::read_to_string(crate::checkout().join(module)).unwrap();
+            let required = module
+                .lines()
+                .find_map(|line| line.strip_prefix("require istio.io/istio "));
+            let version = required.and_then(|rest| rest.split_whitespace().next());
+            assert!(
+                version.is_some_and(|version| version.ends_with(COMMIT)),
+                "{required:?}"
+            );
+        }
     }
 }

@@ -12,7 +12,7 @@ use crate::cluster::Cluster;
 use crate::command::Program;
 use crate::images::{Image, programs};
 use crate::packages::Needed;
-use crate::{envoy, packages, product, progress};
+use crate::{envoy, istio, packages, product, progress};
 
 /// The cluster of the tests is its own, so that a developer's is left alone.
 const CLUSTER: &str = "test";
@@ -40,7 +40,10 @@ const KIT: &str = "lib";
 /// Runs Envoy beside ours; its tests wait more than they work, so many run at a time.
 const DIFFERENTIAL: &str = "differential";
 
-const NAMESPACE_TESTS: [&str; 4] = [KIT, "redirect", "proxy", DIFFERENTIAL];
+/// Runs Envoy beside ours too, and Istio's tool on what both say of themselves.
+const ISTIOCTL: &str = "istioctl";
+
+const NAMESPACE_TESTS: [&str; 5] = [KIT, "redirect", "proxy", DIFFERENTIAL, ISTIOCTL];
 
 /// One after the other: `webhook_outage` disturbs what `cluster` tests, and `chart` removes it.
 const CLUSTER_TESTS: [&str; 7] = [
@@ -74,6 +77,11 @@ pub(crate) fn run(rungs: &[Rung]) -> Result<ExitCode> {
                 run = run
                     .args(["--test-threads=6"])
                     .env("FAIRLEAD_ENVOY", envoy::program()?);
+            }
+            if test == ISTIOCTL {
+                run = run
+                    .env("FAIRLEAD_ENVOY", envoy::program()?)
+                    .env("FAIRLEAD_ISTIOCTL", istio::istioctl()?);
             }
             tally.add(count(run)?);
         }

@@ -33,7 +33,7 @@ const REDACTED: &[u8] = b"[redacted]";
 /// The secrets that listeners and clusters take from files, each once, as the files are now.
 pub(super) fn secrets(pieces: &Pieces, updated: Timestamp) -> Vec<DynamicSecret> {
     let mut named = Vec::new();
-    let contexts = transport_sockets(pieces).filter_map(context);
+    let contexts = transport_sockets(pieces).filter_map(|socket| context(&socket));
     for config in contexts.flat_map(|context| asked(&context)) {
         let Some(path) = file(&config) else {
             continue;
@@ -105,7 +105,7 @@ fn transport_sockets(pieces: &Pieces) -> impl Iterator<Item = TransportSocket> {
     downstream.chain(upstream)
 }
 
-fn context(socket: TransportSocket) -> Option<CommonTlsContext> {
+fn context(socket: &TransportSocket) -> Option<CommonTlsContext> {
     let Some(ConfigType::TypedConfig(typed)) = &socket.config_type else {
         return None;
     };
@@ -164,10 +164,10 @@ fn resolved(mut secret: Secret) -> Secret {
     match &mut secret.r#type {
         Some(Type::TlsCertificate(certificate)) => {
             inline(certificate.certificate_chain.as_mut());
-            if let Some(key) = &mut certificate.private_key {
-                if matches!(key.specifier, Some(Specifier::Filename(_))) {
-                    key.specifier = Some(Specifier::InlineBytes(REDACTED.to_vec()));
-                }
+            if let Some(key) = &mut certificate.private_key
+                && matches!(key.specifier, Some(Specifier::Filename(_)))
+            {
+                key.specifier = Some(Specifier::InlineBytes(REDACTED.to_vec()));
             }
         }
         Some(Type::ValidationContext(context)) => inline(context.trusted_ca.as_mut()),

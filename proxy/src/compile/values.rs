@@ -9,11 +9,16 @@ use fairlead_xds::{
 
 use super::At;
 
+/// The longest that Protobuf's durations may be: ten thousand years.
+const LONGEST_SECONDS: u64 = 315_576_000_000;
+
 /// A time span that is not negative.
 pub fn duration(at: &At<'_>, duration: &protobuf::Duration) -> Option<Duration> {
     let protobuf::Duration { seconds, nanos } = *duration;
     match (u64::try_from(seconds), u32::try_from(nanos)) {
-        (Ok(seconds), Ok(nanos)) if nanos < 1_000_000_000 => Some(Duration::new(seconds, nanos)),
+        (Ok(seconds @ ..=LONGEST_SECONDS), Ok(nanos @ ..=999_999_999)) => {
+            Some(Duration::new(seconds, nanos))
+        }
         _ => at.fault(format!("{seconds} s and {nanos} ns are no time span")),
     }
 }
@@ -117,6 +122,10 @@ mod tests {
         check(
             |at| duration(at, &of(-1, 0)),
             Err("x: -1 s and 0 ns are no time span"),
+        );
+        check(
+            |at| duration(at, &of(315_576_000_001, 0)),
+            Err("x: 315576000001 s and 0 ns are no time span"),
         );
         check(
             |at| duration(at, &of(0, 1_000_000_000)),

@@ -218,7 +218,7 @@ mod tests {
             &[
                 "x.stat_prefix: is empty",
                 "x.max_connections: is missing",
-                "x.delay: is no duration: it must be from 0 to ten thousand years",
+                "x.delay: -1 s and 0 ns are no time span",
                 "x.runtime_enabled.default_value: is missing",
             ],
         );

@@ -7,25 +7,16 @@ use fairlead_xds::{
     google::protobuf::{self, BoolValue},
 };
 
-use crate::compile::At;
-
-/// The longest that Protobuf's durations may be: ten thousand years.
-const LONGEST_SECONDS: u64 = 315_576_000_000;
+use crate::compile::{At, values};
 
 /// The shortest time that Envoy's timers know.
 pub(super) const MILLISECOND: Duration = Duration::from_millis(1);
 
 /// A time, in whole milliseconds, as Envoy takes it.
 pub(super) fn duration(at: &At<'_>, message: protobuf::Duration) -> Option<Duration> {
-    let protobuf::Duration { seconds, nanos } = message;
-    let seconds = u64::try_from(seconds).ok();
-    let nanos = u32::try_from(nanos).ok();
-    match (seconds, nanos) {
-        (Some(seconds @ ..=LONGEST_SECONDS), Some(nanos @ ..=999_999_999)) => {
-            Some(Duration::from_secs(seconds) + Duration::from_millis(u64::from(nanos / 1_000_000)))
-        }
-        _ => at.fault("is no duration: it must be from 0 to ten thousand years"),
-    }
+    let span = values::duration(at, &message)?;
+    let nanos = span.subsec_nanos() % 1_000_000;
+    Some(span - Duration::from_nanos(nanos.into()))
 }
 
 /// A time that must not be shorter than this one.
@@ -91,12 +82,16 @@ mod tests {
         check(2, 1_999_999, Ok(2001));
         check(315_576_000_000, 0, Ok(315_576_000_000_000));
         check(0, 999_999, Err("delay: must be at least 1 ms"));
-        let none = Err("delay: is no duration: it must be from 0 to ten thousand years");
-        check(-1, 0, none);
-        check(0, -1, none);
-        check(1, 1_000_000_000, none);
-        check(i64::MAX, 0, none);
-        check(i64::MIN, i32::MIN, none);
+        for (seconds, nanos) in [
+            (-1, 0),
+            (0, -1),
+            (1, 1_000_000_000),
+            (i64::MAX, 0),
+            (i64::MIN, i32::MIN),
+        ] {
+            let fault = format!("delay: {seconds} s and {nanos} ns are no time span");
+            check(seconds, nanos, Err(&fault));
+        }
     }
 
     #[test]

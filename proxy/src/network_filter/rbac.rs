@@ -339,7 +339,7 @@ mod tests {
                 "x.rules.action: 5 is no action",
                 "x.shadow_matcher: trees of matchers are not supported: write the policies as rules",
                 "x.enforcement_type: 9 is no enforcement type",
-                "x.delay_deny: is no duration: it must be from 0 to ten thousand years",
+                "x.delay_deny: -1 s and 0 ns are no time span",
             ]
         );
     }

@@ -10,11 +10,11 @@ use fairlead_xds::{
         },
         r#type::v3::Percent,
     },
-    google::protobuf::{self, UInt32Value},
+    google::protobuf::UInt32Value,
 };
 
 use super::RoutingPriority;
-use crate::compile::At;
+use crate::compile::{At, values};
 
 /// The limits of a cluster.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -178,13 +178,10 @@ fn budget(at: &At<'_>, message: &BudgetMessage) -> Option<RetryBudget> {
             .field("budget_percent")
             .fault(format!("{value} is not between 0 and 100")),
     };
-    let protobuf::Duration { seconds, nanos } = budget_interval.unwrap_or_default();
-    let interval = match (u64::try_from(seconds), u32::try_from(nanos)) {
-        (Ok(seconds), Ok(nanos)) if nanos < 1_000_000_000 => Some(Duration::new(seconds, nanos)),
-        _ => at
-            .field("budget_interval")
-            .fault(format!("{seconds} s and {nanos} ns are no time span")),
-    };
+    let interval = values::duration(
+        &at.field("budget_interval"),
+        &budget_interval.unwrap_or_default(),
+    );
     Some(RetryBudget {
         budget_percent: percent?,
         budget_interval: interval?,
@@ -315,7 +312,7 @@ mod tests {
         );
         check_fault(
             &cluster(with_budget(BudgetMessage {
-                budget_interval: Some(protobuf::Duration {
+                budget_interval: Some(fairlead_xds::google::protobuf::Duration {
                     seconds: -1,
                     nanos: 0,
                 }),

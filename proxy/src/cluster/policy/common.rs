@@ -15,7 +15,7 @@ use fairlead_xds::{
 };
 
 use super::{BalancerConfig, HashFunction, Hashing, LeastRequest, Maglev, RingHash, SlowStart};
-use crate::compile::At;
+use crate::compile::{At, values};
 
 /// The most places of a ring.
 const LARGEST_RING: u64 = 8 * 1024 * 1024;
@@ -53,11 +53,7 @@ pub(super) fn runtime_double(
 }
 
 fn span(at: &At<'_>, duration: Option<&protobuf::Duration>) -> Option<Duration> {
-    let protobuf::Duration { seconds, nanos } = duration.copied().unwrap_or_default();
-    match (u64::try_from(seconds), u32::try_from(nanos)) {
-        (Ok(seconds), Ok(nanos)) if nanos < 1_000_000_000 => Some(Duration::new(seconds, nanos)),
-        _ => at.fault(format!("{seconds} s and {nanos} ns are no time span")),
-    }
+    values::duration(at, &duration.copied().unwrap_or_default())
 }
 
 #[expect(

@@ -35,7 +35,7 @@ fn each_fault_is_told() {
             "x.proxy_protocol_tlv_merge_policy: 9 is no policy",
             "x.upstream_connect_mode: 9 is no mode",
             "x.max_early_data_bytes: must be at most 1048576",
-            "x.idle_timeout: is no duration: it must be from 0 to ten thousand years",
+            "x.idle_timeout: -1 s and 0 ns are no time span",
             "x.backoff_options.base_interval: is missing",
             "x.backoff_options.max_interval: must be at least 1 ms",
             "x.stat_prefix: is empty",

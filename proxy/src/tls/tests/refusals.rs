@@ -548,3 +548,23 @@ proptest! {
 
 static PAIR: std::sync::LazyLock<Pair> =
     std::sync::LazyLock::new(|| Authority::new("mesh").issue(&[SERVER]));
+
+#[tokio::test]
+async fn a_handshake_that_fails_tells_what_it_had_agreed_on() {
+    let (ca, other) = (Authority::new("mesh"), Authority::new("other"));
+    let contexts = contexts();
+    let server = server(&contexts, &strict(&ca.issue(&[SERVER]), &ca));
+    // Twice: a chain that was refused is not remembered.
+    for _ in 0..2 {
+        let own = other.issue(&[CLIENT]);
+        let client = client(&contexts, &caller(Some(&own), &ca, SERVER));
+        let (_, far) = meet(&client, &server, asking()).await;
+        let known = far.unwrap_err().known.expect("what was agreed on");
+        assert_eq!(known.version, "TLSv1.3");
+        assert_eq!(known.cipher, Some("TLS_AES_128_GCM_SHA256"));
+        assert!(!known.validated);
+        let peer = known.peer.as_ref().and_then(|peer| peer.parsed());
+        assert_eq!(*peer.expect("the refused certificate").issuer, *"CN=other");
+        assert_eq!(known.own.expect("the one that was shown").cert.len(), 1);
+    }
+}

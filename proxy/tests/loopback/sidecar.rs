@@ -321,6 +321,15 @@ fn the_admin_port_answers_as_envoys() {
     for port in [status, health] {
         assert_eq!(get("/healthz/ready", port).0, StatusCode::OK);
     }
+    // What it runs, as a proxy that was given it by a file.
+    let (_, dump) = get("/config_dump", admin);
+    for part in [
+        "\"virtualInbound\"",
+        "\"127.0.0.6\"",
+        "\"sidecar~127.0.0.1~cart-1.shop~shop.svc.cluster.local\"",
+    ] {
+        assert!(dump.contains(part), "{part}: {dump}");
+    }
     for format in [
         "/server_info",
         "/clusters?format=json",

@@ -11,9 +11,13 @@ use std::{
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::{
-    BUFFER, BUFFER_BYTES, Broken, Failure, Meter, Side, TURN_BYTES,
+    BUFFER, Broken, Failure, Meter, Side, TURN_BYTES,
     farewell::{Flushed, Recent},
 };
+
+/// What is written at once. The kernel sends up to 64 KiB, headers of all records included, as one
+/// segment that is cut late or never; a little more would be a second one.
+const GATHERED_BYTES: usize = 62 * 1024;
 
 /// Passes bytes until both sides have said that they are done, as [`pass`](super::pass) does.
 ///
@@ -82,6 +86,8 @@ struct Direction<'a> {
     written: usize,
     unflushed: bool,
     recent: Recent,
+    /// What was met behind the last that was read.
+    end: Option<io::Result<()>>,
 }
 
 #[derive(Clone, Copy, Eq, PartialEq)]
@@ -100,6 +106,7 @@ impl<'a> Direction<'a> {
             written: 0,
             unflushed: false,
             recent: Recent::default(),
+            end: None,
         }
     }
 
@@ -161,29 +168,40 @@ impl<'a> Direction<'a> {
         Poll::Ready(Ok(()))
     }
 
-    /// Reads into the shared buffer and writes at once; returns how much was read.
+    /// Reads what is there into the shared buffer, and writes it at once; returns how much it was.
     fn poll_copy(
         &mut self,
         cx: &mut Context<'_>,
-        from: Pin<&mut impl AsyncRead>,
+        mut from: Pin<&mut impl AsyncRead>,
         to: Pin<&mut impl AsyncWrite>,
     ) -> Result<Poll<usize>, End> {
+        if let Some(end) = self.end.take() {
+            return end.map(|()| Poll::Ready(0)).map_err(End::From);
+        }
         BUFFER.with_borrow_mut(|buffer| {
-            let mut buffer = ReadBuf::new(&mut buffer[..BUFFER_BYTES]);
-            match from.poll_read(cx, &mut buffer) {
-                Poll::Ready(Ok(())) => {}
-                // A peer that closes without a word of TLS has ended all the same: what stands in
-                // the stream must tell whether it is whole.
-                Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => {
-                    return Ok(Poll::Ready(0));
+            let mut buffer = ReadBuf::new(&mut buffer[..GATHERED_BYTES]);
+            // A read brings one record of TLS, where a write of several costs little more than of one.
+            while buffer.remaining() > 0 {
+                let before = buffer.filled().len();
+                let end = match from.as_mut().poll_read(cx, &mut buffer) {
+                    Poll::Ready(Ok(())) if buffer.filled().len() > before => continue,
+                    Poll::Ready(Ok(())) => Ok(()),
+                    // A peer that closes without a word of TLS has ended all the same: what stands
+                    // in the stream must tell whether it is whole.
+                    Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                        Ok(())
+                    }
+                    Poll::Ready(Err(error)) => Err(error),
+                    Poll::Pending if before == 0 => return Ok(Poll::Pending),
+                    Poll::Pending => break,
+                };
+                if before == 0 {
+                    return end.map(|()| Poll::Ready(0)).map_err(End::From);
                 }
-                Poll::Ready(Err(error)) => return Err(End::From(error)),
-                Poll::Pending => return Ok(Poll::Pending),
+                self.end = Some(end);
+                break;
             }
             let filled = buffer.filled();
-            if filled.is_empty() {
-                return Ok(Poll::Ready(0));
-            }
             self.meter.read(filled);
             let written = match to.poll_write(cx, filled) {
                 Poll::Ready(Ok(written)) => written,

@@ -15,6 +15,12 @@ use super::scratch::Scratch;
 /// Names Envoy's program, which is fetched apart from the product's.
 const ENVOY: &str = "FAIRLEAD_BENCH_ENVOY";
 
+/// What the Dockerfile sets for ours.
+const GLIBC_TUNABLES: (&str, &str) = (
+    "GLIBC_TUNABLES",
+    "glibc.cpu.x86_rep_movsb_threshold=0x1000000",
+);
+
 /// What clap ends with when it does not know an argument.
 const USAGE_ERROR: i32 = 2;
 
@@ -83,9 +89,11 @@ impl Programs {
     pub(super) fn command(&self, subject: Subject, bootstrap: &Path) -> Command {
         let mut command = self.with(subject, bootstrap);
         command.args(["--concurrency", "1"]);
-        if subject == Subject::Envoy {
-            command.args(["--log-level", "warning"]);
-        }
+        match subject {
+            // As in its image.
+            Subject::Fairlead => command.env(GLIBC_TUNABLES.0, GLIBC_TUNABLES.1),
+            Subject::Envoy => command.args(["--log-level", "warning"]),
+        };
         command
     }
 

@@ -3,13 +3,20 @@
 use std::{
     io,
     thread::{self, JoinHandle},
+    time::Duration,
 };
 
 use tokio::{
     runtime::{Builder, Handle},
+    select,
     sync::{mpsc, watch},
     task::AbortHandle,
+    time::sleep,
 };
+
+/// How often a thread looks at its timers in any case. A timer that is due before the next look makes
+/// the runtime wake its own thread once more, and each connection has timers of seconds.
+const LOOK: Duration = Duration::from_secs(4);
 
 /// The running threads.
 #[derive(Debug)]
@@ -43,8 +50,13 @@ impl Threads {
             let thread = thread::Builder::new()
                 .name(format!("worker_{number}"))
                 .spawn(move || {
-                    // An error means that the owner is gone: stop too.
-                    let _ = runtime.block_on(stopped.wait_for(|stop| *stop));
+                    runtime.block_on(async {
+                        select! {
+                            // An error means that the owner is gone: stop too.
+                            _ = stopped.wait_for(|stop| *stop) => {}
+                            () = look() => {}
+                        }
+                    });
                     // All tasks end here.
                     drop(runtime);
                 })?;
@@ -90,6 +102,13 @@ impl Threads {
             // One that panicked has told so on standard error.
             let _ = thread.join();
         }
+    }
+}
+
+/// Never returns.
+async fn look() {
+    loop {
+        sleep(LOOK).await;
     }
 }
 

@@ -25,6 +25,7 @@ use self::record::{Limited, Record};
 use crate::{
     access_log::{AccessLogs, LogType},
     authorization::{Facts as PolicyFacts, PeerIdentity},
+    connect::acknowledge,
     destination::{self, NotRedirected, canonical},
     direction::Direction,
     ending::{Ending, Refusal},
@@ -406,6 +407,7 @@ impl Record {
                 relay(downstream, &mut **upstream, received, sent).await
             }
             (Transport::Tls(downstream), Transport::Raw(upstream)) => {
+                acknowledge(upstream.tcp());
                 relay(&mut **downstream, upstream, received, sent).await
             }
             (Transport::Tls(downstream), Transport::Tls(upstream)) => {

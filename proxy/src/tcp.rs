@@ -13,7 +13,7 @@ pub mod relay;
 use std::{
     cell::RefCell,
     future::poll_fn,
-    io,
+    io, mem,
     pin::{Pin, pin},
     sync::{
         Arc,
@@ -38,6 +38,7 @@ use self::{
 };
 pub use self::{opening::Opening, pipe::PipePool};
 use crate::{
+    connect::acknowledge,
     stats::Counter,
     stream::{Farewell, Stream, reset},
 };
@@ -139,6 +140,7 @@ pub async fn pass(
         failed: &failed,
         recent: Recent::default(),
         reset: None,
+        unacknowledged: true,
     };
     let mut response = OneWay {
         from: from_upstream,
@@ -150,6 +152,7 @@ pub async fn pass(
         failed: &failed,
         recent: Recent::default(),
         reset: None,
+        unacknowledged: false,
     };
     let mut flushed = Flushed::Nothing;
     let passed = {
@@ -202,6 +205,8 @@ struct OneWay<'a> {
     recent: Recent,
     // Of the source, taken from its socket before all of its data was.
     reset: Option<io::Error>,
+    // The sink may wait for what it is sent to learn that it is connected.
+    unacknowledged: bool,
 }
 
 /// What came of copying.
@@ -308,9 +313,13 @@ impl OneWay<'_> {
                 Poll::Ready(Err(error)) => return Poll::Ready(Err((self.from_broken)(error))),
                 Poll::Pending => {
                     self.recent.fresh = false;
+                    if mem::take(&mut self.unacknowledged) {
+                        acknowledge(self.to.as_ref());
+                    }
                     return Poll::Pending;
                 }
             }
+            self.unacknowledged = false;
             let filled = buffer.filled();
             if filled.is_empty() {
                 return Poll::Ready(Ok(0));

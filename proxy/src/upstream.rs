@@ -26,7 +26,7 @@ use crate::{
         running::Cluster,
         transport::TransportSocket,
     },
-    connect::{self, connect_with},
+    connect::{self, connect_to_send},
     destination::NotRedirected,
     direction::{BLACK_HOLE_CLUSTER, Direction},
     ending::Ending,
@@ -314,7 +314,7 @@ impl Attempts {
             address: endpoint.address,
             source: options.source_for(endpoint.address.ip()),
         };
-        let tcp = connect_with(upstream, options, config.connect_timeout).await;
+        let tcp = connect_to_send(upstream, options, config.connect_timeout).await;
         let tcp = tcp.map_err(Ending::ConnectFailed)?;
         let (socket, _) = config.transport.of(endpoint);
         let left = config.connect_timeout.saturating_sub(begun.elapsed());

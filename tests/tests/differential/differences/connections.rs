@@ -74,6 +74,13 @@ pub(super) const KNOWN: &[Known] = &[
         reason: AFTER_HANDSHAKE,
     },
     Known {
+        case: "an_original_destination_is_*",
+        what: "stat cluster.original.membership_*",
+        envoy: "*",
+        ours: "none or 0",
+        reason: "an original destination becomes no member of its cluster: nothing of it is kept",
+    },
+    Known {
         case: "echo_says_what_it_hears",
         what: "seen hello to 127.0.0.1:10000",
         envoy: "\"\" eof",

@@ -52,12 +52,16 @@ const IDLE_LOOKS: u32 = 10;
 
 /// Carries one connection to its end.
 pub async fn serve(worker: Arc<Worker>, active: Arc<Active>, tcp: TcpStream, peer: SocketAddr) {
+    let overall = active.current().counts_overall;
+    let _overall = match overall.then(|| worker.plane.overall.enter()) {
+        Some(Err(full)) => return active.reject_overall(worker.number, peer, &full),
+        Some(Ok(counted)) => counted,
+        None => None,
+    };
     let restored = restore(&worker, &active, &tcp);
     let active = hand_over(&worker, active, &restored);
     let Some(_counted) = active.enter() else {
-        let counted = active.statistics.of(worker.number);
-        counted.downstream_cx_overflow.increment();
-        return;
+        return active.reject(worker.number, peer);
     };
     let mut record = Record::new(worker, active, &tcp, canonical(peer));
     record.restored(restored);

@@ -194,6 +194,17 @@ impl Ending {
         }
     }
 
+    /// The token of a failure of the upstream, which is counted by it.
+    pub fn upstream_cause(&self) -> Option<&'static str> {
+        match self {
+            Self::ConnectFailed(_)
+            | Self::UpstreamTls(_)
+            | Self::UpstreamBroke { .. }
+            | Self::PlaintextRefused { .. } => self.flag().and(self.details()),
+            _ => None,
+        }
+    }
+
     /// Envoy's `%CONNECTION_TERMINATION_DETAILS%`.
     pub fn termination_details(&self) -> Option<&str> {
         match self {

@@ -47,6 +47,7 @@ pub mod listener;
 pub mod matcher;
 pub mod network_filter;
 pub mod original_dst;
+pub mod overload;
 pub mod pace;
 pub mod plane;
 pub mod server;

@@ -16,10 +16,14 @@ use crate::{
     cluster::running::Cluster,
     listener::active::Active,
     original_dst::Redirect,
+    overload,
     pace::Pace,
     stats::{
         self, PerWorker, Scope, SharedCounter, Store,
-        sets::filter::{HttpInspectorStatistics, TlsInspectorStatistics},
+        sets::{
+            failure::UpstreamFailureStatistics,
+            filter::{HttpInspectorStatistics, TlsInspectorStatistics},
+        },
     },
     tcp::PipePool,
     telemetry::Telemetry,
@@ -44,6 +48,10 @@ pub struct Plane {
     pub tls_inspector: Arc<Scope<PerWorker<TlsInspectorStatistics>>>,
     /// Of all listeners.
     pub http_inspector: Arc<Scope<PerWorker<HttpInspectorStatistics>>>,
+    /// Of all clusters.
+    pub upstream_failure: Arc<Scope<PerWorker<UpstreamFailureStatistics>>>,
+    /// The connections of all listeners together.
+    pub overall: Arc<overload::Connections>,
     /// Those that are not configured any more and that connections may still be led to.
     retired: ArcSwap<HashMap<Box<str>, Arc<Cluster>>>,
     /// What a sidecar counts besides.
@@ -90,6 +98,8 @@ impl Plane {
             redirect,
             tls_inspector: store.tls_inspector(),
             http_inspector: store.http_inspector(),
+            upstream_failure: store.upstream_failure(),
+            overall: Arc::default(),
             store,
             telemetry,
             accept_failed: SharedCounter::default(),

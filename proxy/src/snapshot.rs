@@ -9,6 +9,7 @@ use crate::{
     cluster::config::{ClusterConfig, bind},
     compile::{At, Findings},
     listener::config::{Listener, Surroundings},
+    overload,
     stats::Flush,
 };
 
@@ -21,6 +22,8 @@ pub struct Snapshot {
     pub clusters: Box<[Arc<ClusterConfig>]>,
     /// When intervals of histograms end.
     pub flush: Flush,
+    /// As many connections may all listeners have together; none: as many as come.
+    pub max_connections: Option<u64>,
 }
 
 impl Snapshot {
@@ -49,6 +52,9 @@ impl Snapshot {
                 of_all,
             );
         }
+        let manager = bootstrap.overload_manager.as_ref();
+        let max_connections =
+            manager.and_then(|message| overload::compile(&at.field("overload_manager"), message));
         let clusters = here.each("clusters", &resources.clusters, |at, message| {
             ClusterConfig::compile(at, message, of_all, with.contexts).map(Arc::new)
         });
@@ -76,6 +82,7 @@ impl Snapshot {
         references(&here, &listeners, &clusters);
         let flush = flush.filter(|_| findings.faults().is_empty())?;
         Some(Self {
+            max_connections,
             listeners: listeners.into(),
             clusters: clusters.into(),
             flush,

@@ -396,6 +396,10 @@ impl Record {
             counted.downstream_pre_cx_active.decrement();
         }
         self.report(ending);
+        if let Some(cause) = ending.upstream_cause() {
+            let failures = &self.worker.plane.upstream_failure;
+            failures.of(self.worker.number).of(cause).increment();
+        }
         let listener = &*self.listener.name;
         if ending.is_ours() && self.worker.warnings.is_due() {
             warn!(listener, downstream = %self.remote, "{ending}");

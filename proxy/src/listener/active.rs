@@ -17,10 +17,11 @@ use tracing::warn;
 use super::config::Listener;
 use crate::{
     downstream,
+    overload::Full,
     pace::Pace,
     plane::Worker,
     stats::{
-        PerWorker, Scope, Store,
+        self, PerWorker, Scope, Store,
         sets::{
             filter::{
                 ProxyProtocolErrorStatistics, ProxyProtocolStatistics,
@@ -49,6 +50,7 @@ pub struct Active {
     current: ArcSwap<Listener>,
     limit: Option<u64>,
     connections: AtomicU64,
+    warnings: Pace,
     accepting: Mutex<Vec<Accepting>>,
     /// Tells those who accept that its sockets are to be closed.
     ends: watch::Sender<bool>,
@@ -111,6 +113,7 @@ impl Active {
             current: ArcSwap::new(listener),
             limit,
             connections: AtomicU64::new(0),
+            warnings: Pace::default(),
             accepting: Mutex::default(),
             ends: watch::Sender::new(false),
         }
@@ -143,6 +146,38 @@ impl Active {
         self.limit
             .is_none_or(|limit| before < limit)
             .then_some(counted)
+    }
+
+    /// Counts a connection that this listener has no room for, and says so now and then.
+    pub fn reject(&self, worker: stats::Worker, peer: SocketAddr) {
+        self.statistics
+            .of(worker)
+            .downstream_cx_overflow
+            .increment();
+        if self.warnings.is_due() {
+            let listener = &*self.current().name;
+            let most = self.limit.unwrap_or_default();
+            warn!(
+                listener,
+                "{peer} was turned away: the listener has as many connections as its \
+                 connection_limit allows, {most}"
+            );
+        }
+    }
+
+    /// As [`reject`](Self::reject), where all listeners together have no room.
+    pub fn reject_overall(&self, worker: stats::Worker, peer: SocketAddr, full: &Full) {
+        let counted = self.statistics.of(worker);
+        counted.downstream_global_cx_overflow.increment();
+        if self.warnings.is_due() {
+            let listener = &*self.current().name;
+            warn!(
+                listener,
+                "{peer} was turned away: all listeners together have as many connections as \
+                 max_active_downstream_connections allows, {}",
+                full.most
+            );
+        }
     }
 
     /// Remembers who accepts from a socket of one of its addresses.
@@ -203,6 +238,8 @@ pub async fn accept(socket: Arc<TcpListener>, active: Arc<Active>, worker: Arc<W
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
             Err(error) => {
                 worker.plane.accept_failed.add(1);
+                let counted = active.statistics.of(worker.number);
+                counted.downstream_cx_accept_failed.increment();
                 if pace.is_due() {
                     let listener = &*active.current().name;
                     warn!(listener, %error, "accept failed: trying again every {ACCEPT_PAUSE:?}");

@@ -65,6 +65,8 @@ pub struct Listener {
     pub binds: bool,
     /// A connection that was redirected is handed to the listener of its original destination.
     pub hands_over: bool,
+    /// Its connections count among those of all listeners, of which there is a limit.
+    pub counts_overall: bool,
     /// Which way its connections go, as seen from the pod; none if nobody says.
     pub direction: Option<Direction>,
     /// What is looked at before a filter chain is chosen.
@@ -191,8 +193,8 @@ impl Listener {
             // A worker accepts one at a time, and serves those it has in between.
             max_connections_to_accept_per_socket_event: _,
             metadata,
-            ignore_global_conn_limit: _,
-            bypass_overload_manager: _,
+            ignore_global_conn_limit,
+            bypass_overload_manager,
         } = message;
         for (field, given) in [
             ("api_listener", api_listener.is_some()),
@@ -290,6 +292,7 @@ impl Listener {
             bindings: bindings.into(),
             binds,
             hands_over: truth(use_original_dst).unwrap_or(false),
+            counts_overall: !ignore_global_conn_limit && !bypass_overload_manager,
             direction: direction?,
             metadata: KeptMetadata::of(metadata.as_ref()),
             filters: filters?,

@@ -180,7 +180,11 @@ impl Running {
             });
             (config.name.clone(), kept)
         });
-        Ok(Next::new(clusters.collect(), listeners))
+        Ok(Next::new(
+            clusters.collect(),
+            listeners,
+            snapshot.max_connections,
+        ))
     }
 
     /// Puts in force what was prepared, or changes nothing. Clusters come first, for listeners name
@@ -202,6 +206,7 @@ impl Running {
                 }
             }
         }
+        self.plane.overall.limit(next.max_connections);
         self.put_clusters(next.clusters);
         let counted = self.listener_manager.set();
         let before = self.plane.listeners.load_full();

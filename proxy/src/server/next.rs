@@ -31,6 +31,7 @@ pub(super) struct Next {
     pub(super) clusters: HashMap<Box<str>, Arc<Kept>>,
     /// In the order of the snapshot.
     pub(super) listeners: Vec<Slot>,
+    pub(super) max_connections: Option<u64>,
     since: Instant,
 }
 
@@ -53,10 +54,15 @@ pub(super) struct NewListener {
 }
 
 impl Next {
-    pub(super) fn new(clusters: HashMap<Box<str>, Arc<Kept>>, listeners: Vec<Slot>) -> Self {
+    pub(super) fn new(
+        clusters: HashMap<Box<str>, Arc<Kept>>,
+        listeners: Vec<Slot>,
+        max_connections: Option<u64>,
+    ) -> Self {
         Self {
             clusters,
             listeners,
+            max_connections,
             since: Instant::now(),
         }
     }

@@ -2,6 +2,7 @@
 //! (<https://www.envoyproxy.io/docs/envoy/latest/configuration/configuration>, at each "Statistics").
 
 pub mod cluster;
+pub mod failure;
 pub mod filter;
 pub mod listener;
 pub mod server;
@@ -15,6 +16,7 @@ use self::{
         RemainingStatistics, RingHashStatistics, SubscriptionStatistics,
         TransportSocketMatchStatistics,
     },
+    failure::UpstreamFailureStatistics,
     filter::{
         ConnectionLimitStatistics, HttpInspectorStatistics, LocalRateLimitStatistics,
         ProxyProtocolErrorStatistics, ProxyProtocolStatistics, ProxyProtocolVersionStatistics,
@@ -113,6 +115,11 @@ impl Store {
     /// `cluster.<name>.`, what a cluster of the type EDS has besides.
     pub fn endpoint_subscription(&self, cluster: &str) -> All<SubscriptionStatistics> {
         self.scope(&format!("cluster.{cluster}."))
+    }
+
+    /// `upstream_failure.`
+    pub fn upstream_failure(&self) -> Workers<UpstreamFailureStatistics> {
+        self.scope("upstream_failure.")
     }
 
     /// `cluster_manager.`

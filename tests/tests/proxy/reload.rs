@@ -1,11 +1,8 @@
 //! A bootstrap that is rewritten again and again under load.
 
 use std::{
-    fs,
-    io::{self, BufRead, BufReader, Read, Write},
+    io::{self, Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
-    path::{Path, PathBuf},
-    process::{ChildStderr, Command, Stdio},
     sync::{
         Mutex, PoisonError,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -14,14 +11,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use fairlead_tests::{
-    binary,
-    netns::{Namespace, Process},
-    wait,
-};
+use fairlead_tests::{netns::Namespace, wait};
 use rustix::process::Signal;
 
-const ADMIN: &str = "127.0.0.1:9901";
+use crate::bootstrap::{Proxy, Scratch, bootstrap, cluster, listener};
+
 /// The listener that each rewrite changes in another way.
 const CHANGING: &str = "127.0.0.1:10000";
 /// The listener that stays as it is.
@@ -47,8 +41,10 @@ fn no_connection_notices_that_the_bootstrap_changes() {
     let scratch = Scratch::new("reload");
     let namespace = Namespace::new();
     let _upstreams = UPSTREAMS.map(|address| Echo::listen(&namespace, address));
-    scratch.write(&bootstrap(0));
-    let (proxy, told) = start(&namespace, &scratch.file());
+    let proxy = Proxy::start_by(&namespace, &scratch, &numbered(0), |mut command| {
+        command.args(["--drain-time-s", "5"]);
+        command
+    });
 
     let load = Load::default();
     let rewrites = thread::scope(|scope| {
@@ -58,9 +54,7 @@ fn no_connection_notices_that_the_bootstrap_changes() {
             let address = if client % 4 == 0 { STAYING } else { CHANGING };
             scope.spawn(move || namespace.run(|| load.connections(address)));
         }
-        let rewritten = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            rewrite(&scratch, &proxy, &told)
-        }));
+        let rewritten = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| rewrite(&proxy)));
         // A fault must end the load, too.
         load.ends.store(true, Ordering::Relaxed);
         rewritten.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
@@ -90,7 +84,7 @@ fn no_connection_notices_that_the_bootstrap_changes() {
 }
 
 /// Rewrites the bootstrap until the time is over, and waits each time until the proxy has taken it.
-fn rewrite(scratch: &Scratch, proxy: &Process, told: &Told) -> usize {
+fn rewrite(proxy: &Proxy<'_>) -> usize {
     let end = Instant::now() + TIME;
     let mut next = Instant::now();
     let mut rewrites = 0;
@@ -98,17 +92,12 @@ fn rewrite(scratch: &Scratch, proxy: &Process, told: &Told) -> usize {
         thread::sleep(next.saturating_duration_since(Instant::now()));
         next += REWRITES;
         rewrites += 1;
-        let (used, refused) = told.so_far();
-        scratch.write(&bootstrap(rewrites));
-        proxy.signal(Signal::HUP);
+        let which = usize::from(is_faulty(rewrites));
+        let before = configurations(proxy)[which];
+        proxy.rewrite(&numbered(rewrites));
+        proxy.process.signal(Signal::HUP);
         wait::until("the proxy to take the bootstrap", || {
-            let now = told.so_far();
-            let taken = if is_faulty(rewrites) {
-                now.1 > refused
-            } else {
-                now.0 > used
-            };
-            taken.then_some(())
+            (configurations(proxy)[which] > before).then_some(())
         });
     }
     rewrites
@@ -120,12 +109,12 @@ fn is_faulty(number: usize) -> bool {
 }
 
 /// The bootstrap of this number: each differs from the one before, in what changes from one to the next.
-fn bootstrap(number: usize) -> String {
+fn numbered(number: usize) -> String {
     let kind = number % 9;
     if is_faulty(number) {
         return "static_resources: {listeners: [{nam: changing}]}".to_owned();
     }
-    let mut clusters = vec![cluster("staying", UPSTREAMS[0], "")];
+    let mut clusters = vec![cluster("staying", UPSTREAMS[0], "connect_timeout: 5s")];
     // Each cluster name comes, changes, and goes while connections are led to it.
     let to = match kind {
         0 | 1 => "first",
@@ -133,11 +122,11 @@ fn bootstrap(number: usize) -> String {
         _ => "third",
     };
     let breakers = format!(
-        "circuit_breakers: {{thresholds: [{{max_connections: {}}}]}}",
+        "connect_timeout: 5s, circuit_breakers: {{thresholds: [{{max_connections: {}}}]}}",
         10_000 + number
     );
     clusters.push(cluster(to, UPSTREAMS[kind % 2], &breakers));
-    let mut listeners = vec![listener("staying", STAYING, "staying", "")];
+    let mut listeners = vec![listener("staying", STAYING, "staying", "", "")];
     // Its sockets change hands.
     let fields = match kind {
         4 => "tcp_backlog_size: 2000",
@@ -146,94 +135,20 @@ fn bootstrap(number: usize) -> String {
         _ => "",
     };
     let name = if kind == 7 { "renamed" } else { "changing" };
-    listeners.push(listener(name, CHANGING, to, fields));
+    listeners.push(listener(name, CHANGING, to, fields, ""));
     if kind % 2 == 1 {
-        listeners.push(listener("passing", PASSING, to, ""));
+        listeners.push(listener("passing", PASSING, to, "", ""));
     }
-    format!(
-        "admin: {{address: {}}}\nstatic_resources:\n  listeners: [{}]\n  clusters: [{}]\n",
-        address(ADMIN),
-        listeners.join(", "),
-        clusters.join(", ")
-    )
+    // The lines of so many connections are for nobody.
+    bootstrap("", &listeners, &clusters).replace("$LOG", "/dev/null")
 }
 
-fn address(text: &str) -> String {
-    let address: SocketAddr = text.parse().expect("an address");
-    format!(
-        "{{socket_address: {{address: {}, port_value: {}}}}}",
-        address.ip(),
-        address.port()
-    )
-}
-
-fn listener(name: &str, at: &str, cluster: &str, fields: &str) -> String {
-    format!(
-        "{{name: {name}, address: {}, {fields}{} filter_chains: [{{filters: [{{name: tcp, typed_config: \
-         {{'@type': type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy, \
-         stat_prefix: {name}, cluster: {cluster}}}}}]}}]}}",
-        address(at),
-        if fields.is_empty() { "" } else { "," },
-    )
-}
-
-fn cluster(name: &str, to: &str, fields: &str) -> String {
-    format!(
-        "{{name: {name}, type: STATIC, connect_timeout: 5s, {fields}{} load_assignment: {{cluster_name: \
-         {name}, endpoints: [{{lb_endpoints: [{{endpoint: {{address: {}}}}}]}}]}}}}",
-        if fields.is_empty() { "" } else { "," },
-        address(to),
-    )
-}
-
-fn start(namespace: &Namespace, file: &Path) -> (Process, Told) {
-    let mut command = Command::new(binary("fairlead-proxy"));
-    command
-        .arg("-c")
-        .arg(file)
-        .args(["--concurrency", "2", "--drain-time-s", "5"])
-        .stderr(Stdio::piped());
-    let mut proxy = namespace.spawn(command);
-    let told = Told::default();
-    let output = proxy.child().stderr.take().expect("a pipe");
-    told.follow(output);
-    for address in [ADMIN, CHANGING, STAYING] {
-        let address: SocketAddr = address.parse().expect("an address");
-        wait::for_listener(namespace, address.port());
-    }
-    (proxy, told)
-}
-
-/// What the proxy tells of its configurations.
-#[derive(Clone, Default)]
-struct Told(std::sync::Arc<[AtomicUsize; 2]>);
-
-impl Told {
-    /// Configurations that came into use, and that did not.
-    fn so_far(&self) -> (usize, usize) {
-        let [used, refused] = &*self.0;
-        (
-            used.load(Ordering::Relaxed),
-            refused.load(Ordering::Relaxed),
-        )
-    }
-
-    fn follow(&self, output: ChildStderr) {
-        let told = self.clone();
-        thread::spawn(move || {
-            for line in BufReader::new(output).lines().map_while(Result::ok) {
-                let [used, refused] = &*told.0;
-                if line.contains("another configuration is in use") {
-                    used.fetch_add(1, Ordering::Relaxed);
-                } else if line.contains("the configuration in use stays") {
-                    refused.fetch_add(1, Ordering::Relaxed);
-                } else {
-                    // For a failed test's reader.
-                    eprintln!("{line}");
-                }
-            }
-        });
-    }
+fn configurations(proxy: &Proxy<'_>) -> [usize; 2] {
+    [
+        "another configuration is in use",
+        "the configuration in use stays",
+    ]
+    .map(|words| proxy.times_told(words))
 }
 
 /// What the connections came to.
@@ -365,34 +280,5 @@ impl Drop for Echo {
     fn drop(&mut self) {
         // Ends the accepting threads; it fails only if they have ended.
         let _ = socket2::SockRef::from(&self.0).shutdown(std::net::Shutdown::Both);
-    }
-}
-
-/// A directory that is gone after the test.
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("fairlead-{}-{name}", std::process::id()));
-        fs::create_dir_all(&path).expect("make a directory");
-        Self(path)
-    }
-
-    fn file(&self) -> PathBuf {
-        self.0.join("bootstrap.yaml")
-    }
-
-    /// In one step, as an editor or the kubelet does.
-    fn write(&self, text: &str) {
-        let next = self.0.join("bootstrap.next");
-        fs::write(&next, text).expect("write the bootstrap");
-        fs::rename(next, self.file()).expect("put the bootstrap in place");
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        // Left-overs of a test do no harm.
-        let _ = fs::remove_dir_all(&self.0);
     }
 }

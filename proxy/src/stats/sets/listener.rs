@@ -5,6 +5,8 @@ use crate::stats::set::statistics;
 statistics! {
     /// A listener, on each worker.
     pub struct ListenerStatistics {
+        /// Accepting failed, because no descriptor was to be had; it is tried again.
+        rare_counter downstream_cx_accept_failed,
         counter downstream_cx_destroy,
         counter downstream_cx_overflow,
         counter downstream_cx_overload_reject,

@@ -9,11 +9,13 @@ use std::{
 };
 
 use fairlead_xds::{
-    bootstrap::{self, overlay},
+    bootstrap::{self, Pieces},
     envoy::config::bootstrap::v3::Bootstrap,
     envoy::extensions::transport_sockets::tls::v3::Secret,
     read::{self, Format, UnknownFields},
 };
+
+use prost::Message as _;
 
 pub use self::kept::KeptBootstrap;
 use crate::compile::{Fault, Findings};
@@ -70,36 +72,58 @@ impl ConfigurationError {
 }
 
 impl Source {
-    /// The bootstrap, and what is worth a warning.
+    /// The bootstrap, and what is worth a warning. Its resources stay encoded: decoded all at once, they
+    /// would leave holes among what is made of them.
     ///
     /// # Errors
     /// It cannot be read, or has faults.
-    pub fn read(&self) -> Result<(Bootstrap, Vec<Fault>), ConfigurationError> {
+    pub fn read(&self) -> Result<(Pieces, Vec<Fault>), ConfigurationError> {
         let unknown = if self.allow_unknown {
             UnknownFields::Skip
         } else {
             UnknownFields::Refuse
         };
-        let mut whole = self.built_in.clone();
+        let built_in = self.built_in.encode_to_vec().into();
+        let mut whole = bootstrap::pieces(&built_in).expect("what was encoded can be decoded");
         let mut warnings = Vec::new();
         if let Some(path) = &self.path {
             let text = fs::read(path).map_err(|source| ConfigurationError::Read {
                 path: path.clone(),
                 source,
             })?;
-            let read = bootstrap::read(&text, Format::of_path(path), unknown)
+            let read = bootstrap::read_pieces(&text, Format::of_path(path), unknown)
                 .map_err(|found| faults(&found, &path.display().to_string()))?;
             warnings.extend(read.warnings.iter().map(fault));
             whole = read.message;
         }
         if let Some(yaml) = &self.yaml {
-            let read = bootstrap::read(yaml.as_bytes(), Format::Yaml, unknown)
+            let read = bootstrap::read_pieces(yaml.as_bytes(), Format::Yaml, unknown)
                 .map_err(|found| faults(&found, "--config-yaml"))?;
             warnings.extend(read.warnings.iter().map(fault));
-            whole = overlay(whole, &read.message);
+            whole = whole.overlaid(read.message);
         }
         Ok((whole, warnings))
     }
+}
+
+/// The secrets that stand in a bootstrap.
+///
+/// # Errors
+/// They nest too deep.
+pub fn secrets(bootstrap: &Pieces) -> Result<Box<[Secret]>, ConfigurationError> {
+    let decoded = bootstrap
+        .secrets
+        .iter()
+        .enumerate()
+        .map(|(index, encoded)| {
+            Secret::decode(&**encoded).map_err(|error| {
+                ConfigurationError::Faults(vec![Fault {
+                    path: format!("static_resources.secrets[{index}]"),
+                    message: format!("is no secret: {error}"),
+                }])
+            })
+        });
+    decoded.collect()
 }
 
 /// The faults; one of the whole text is of its origin.

@@ -13,7 +13,7 @@ use std::{
 };
 
 use fairlead_runtime::{drain, log, server, signal::Termination};
-use fairlead_xds::envoy::config::bootstrap::v3::Bootstrap;
+use fairlead_xds::{bootstrap::Pieces, envoy::config::bootstrap::v3::Bootstrap};
 use tokio::{
     select,
     signal::unix::{SignalKind, signal},
@@ -102,14 +102,16 @@ struct Compiler {
 }
 
 impl Compiler {
-    fn new(bootstrap: &Bootstrap, sinks: Sinks, store: Arc<Store>) -> Self {
-        let secrets = bootstrap.static_resources.as_ref();
-        let secrets = secrets.map(|resources| resources.secrets.clone());
-        Self {
+    fn new(
+        bootstrap: &Pieces,
+        sinks: Sinks,
+        store: Arc<Store>,
+    ) -> Result<Self, ConfigurationError> {
+        Ok(Self {
             contexts: Arc::new(Contexts::new(
                 |name| std::env::var(name).ok(),
                 read_secrets,
-                secrets.unwrap_or_default().into(),
+                configuration::secrets(bootstrap)?,
             )),
             sinks,
             outputs: Outputs::new(),
@@ -119,12 +121,12 @@ impl Compiler {
                 .into_owned(),
             buckets: SharedTokenBuckets::default(),
             store,
-        }
+        })
     }
 
     fn compile(
         &self,
-        bootstrap: &Bootstrap,
+        bootstrap: &Pieces,
         before: &[Arc<crate::listener::config::Listener>],
     ) -> Result<Snapshot, ConfigurationError> {
         let findings = Findings::default();
@@ -161,9 +163,9 @@ pub fn validate(source: &Source) -> Result<(), StartError> {
     let failed = |what| move |source| StartError::Resource { what, source };
     let (sinks, _writer) =
         Sinks::start(access_log::FLUSH_INTERVAL).map_err(failed("the access log"))?;
-    let store = Arc::new(Store::new(stats_config(&bootstrap)?));
-    admin_address(&bootstrap)?;
-    Compiler::new(&bootstrap, sinks, store).compile(&bootstrap, &[])?;
+    let store = Arc::new(Store::new(stats_config(&bootstrap.bootstrap)?));
+    admin_address(&bootstrap.bootstrap)?;
+    Compiler::new(&bootstrap, sinks, store)?.compile(&bootstrap, &[])?;
     Ok(())
 }
 
@@ -227,12 +229,14 @@ impl Server {
         }
         let (sinks, writer) =
             Sinks::start(options.file_flush_interval).map_err(failed("the access log"))?;
-        let store = Arc::new(Store::new(stats_config(&bootstrap)?));
-        let admin_address = admin_address(&bootstrap)?;
+        // Before anything is made of it, which then takes the memory that packing needed.
+        let kept = KeptBootstrap::new(&bootstrap);
+        let store = Arc::new(Store::new(stats_config(&bootstrap.bootstrap)?));
+        let admin_address = admin_address(&bootstrap.bootstrap)?;
         let (reopen, lines) = (sinks.reopen(), sinks.counts());
-        let layers = bootstrap.layered_runtime.as_ref();
+        let layers = bootstrap.bootstrap.layered_runtime.as_ref();
         let layers = layers.map_or(0, |runtime| runtime.layers.len());
-        let compiler = Compiler::new(&bootstrap, sinks, store.clone());
+        let compiler = Compiler::new(&bootstrap, sinks, store.clone())?;
         let snapshot = compiler.compile(&bootstrap, &[])?;
         let (lifecycle, asked) = Lifecycle::new();
         let threads = Threads::start(options.concurrency).map_err(failed("the workers"))?;
@@ -250,7 +254,7 @@ impl Server {
         let admin_port = admin.as_ref().and_then(|admin| admin.local_addr().ok());
         let admin_port = admin_port.map(|address| address.port());
         provide(&store, &running.plane(), writer.counts());
-        let next = running.prepare(&snapshot, &bootstrap, None)?;
+        let next = running.prepare(&snapshot, &bootstrap.bootstrap, None)?;
         next.warm().await;
         running.put(&threads, next)?;
         let (signal, watch) = drain::channel();
@@ -264,7 +268,7 @@ impl Server {
                 log,
                 contexts: compiler.contexts.clone(),
                 plane: running.plane(),
-                bootstrap: KeptBootstrap::new(&bootstrap),
+                bootstrap: kept,
                 reopen,
                 flush: snapshot.flush,
                 options: shown,
@@ -439,7 +443,7 @@ impl Server {
         running.warn_of_what_needs_a_restart(&bootstrap);
         let snapshot = self.compiler.compile(&bootstrap, &running.listeners())?;
         let earlier = earlier.map(|pending| &pending.next);
-        let next = running.prepare(&snapshot, &bootstrap, earlier)?;
+        let next = running.prepare(&snapshot, &bootstrap.bootstrap, earlier)?;
         Ok(Pending { next, bootstrap })
     }
 
@@ -458,7 +462,7 @@ impl Server {
 /// A configuration that is in force as soon as its clusters have found their endpoints.
 struct Pending {
     next: Next,
-    bootstrap: Bootstrap,
+    bootstrap: Pieces,
 }
 
 async fn warm(pending: Option<&Pending>) {

@@ -3,7 +3,11 @@
 
 use std::{cell::RefCell, collections::HashMap, sync::Arc};
 
-use fairlead_xds::envoy::config::bootstrap::v3::{Bootstrap, bootstrap::StaticResources};
+use fairlead_xds::{
+    bootstrap::Pieces,
+    envoy::config::{cluster::v3::Cluster, listener::v3::Listener as ListenerMessage},
+};
+use prost::{Message, Name, bytes::Bytes};
 
 use crate::{
     cluster::config::{ClusterConfig, bind},
@@ -30,21 +34,20 @@ impl Snapshot {
     /// What the bootstrap says; nothing, if it has a fault, which `findings` has then.
     pub fn compile(
         findings: &Findings,
-        bootstrap: &Bootstrap,
+        bootstrap: &Pieces,
         with: &Surroundings<'_>,
     ) -> Option<Self> {
         let at = findings.at("");
-        let empty = StaticResources::default();
+        let rest = &bootstrap.bootstrap;
         let flush = Flush::compile(
             &at,
-            bootstrap.stats_flush_interval.as_ref(),
-            bootstrap.stats_flush.as_ref(),
-            bootstrap.stats_eviction.as_ref(),
-            &bootstrap.stats_sinks,
+            rest.stats_flush_interval.as_ref(),
+            rest.stats_flush.as_ref(),
+            rest.stats_eviction.as_ref(),
+            &rest.stats_sinks,
         );
-        let resources = bootstrap.static_resources.as_ref().unwrap_or(&empty);
         let here = at.field("static_resources");
-        let of_all = bootstrap.cluster_manager.as_ref();
+        let of_all = rest.cluster_manager.as_ref();
         let of_all = of_all.and_then(|manager| manager.upstream_bind_config.as_ref());
         if let Some(of_all) = of_all {
             bind(
@@ -52,21 +55,25 @@ impl Snapshot {
                 of_all,
             );
         }
-        let manager = bootstrap.overload_manager.as_ref();
+        let manager = rest.overload_manager.as_ref();
         let max_connections =
             manager.and_then(|message| overload::compile(&at.field("overload_manager"), message));
-        let clusters = here.each("clusters", &resources.clusters, |at, message| {
-            ClusterConfig::compile(at, message, of_all, with.contexts).map(Arc::new)
+        // Decoded one by one: all at once, the messages would take many times what is made of them.
+        let clusters = here.each("clusters", &bootstrap.clusters, |at, encoded| {
+            let message: Cluster = decode(at, encoded)?;
+            ClusterConfig::compile(at, &message, of_all, with.contexts).map(Arc::new)
         });
         let named = RefCell::new(HashMap::new());
-        let listeners = here.each("listeners", &resources.listeners, |at, message| {
+        let listeners = here.each("listeners", &bootstrap.listeners, |at, encoded| {
+            let message: ListenerMessage = decode(at, encoded)?;
             // What is said again word for word is the same listener, as in Envoy.
-            let first = *named.borrow_mut().entry(&*message.name).or_insert(message);
-            let same = !message.name.is_empty() && !std::ptr::eq(first, message);
-            if same && first == message {
+            let name = message.name.clone();
+            let first: &Bytes = *named.borrow_mut().entry(name).or_insert(encoded);
+            let again = !message.name.is_empty() && !std::ptr::eq(first, encoded);
+            if again && decode(at, first).as_ref() == Some(&message) {
                 return Some(None);
             }
-            Listener::compile(at, message, with).map(|listener| Some(Arc::new(listener)))
+            Listener::compile(at, &message, with).map(|listener| Some(Arc::new(listener)))
         });
         let listeners: Vec<_> = listeners.into_iter().flatten().collect();
         unique(
@@ -88,6 +95,13 @@ impl Snapshot {
             flush,
         })
     }
+}
+
+fn decode<M: Message + Name + Default>(at: &At<'_>, encoded: &Bytes) -> Option<M> {
+    M::decode(&**encoded).map_or_else(
+        |error| at.fault(format!("is no {}: {error}", M::NAME)),
+        Some,
+    )
 }
 
 fn unique<'a>(at: &At<'_>, names: impl Iterator<Item = &'a str>) {

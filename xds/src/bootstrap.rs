@@ -1,5 +1,7 @@
 //! Envoy's bootstrap: the file that a proxy starts from.
 
+use std::iter;
+
 use prost::{Message, Name, bytes::Bytes};
 
 use crate::{
@@ -23,7 +25,7 @@ pub fn read(
 }
 
 /// A bootstrap whose resources stay encoded: decoded, thousands of clusters take ten times the memory.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Pieces {
     /// Everything else.
     pub bootstrap: Bootstrap,
@@ -69,20 +71,62 @@ pub enum PiecesError {
     Decode(#[from] prost::DecodeError),
 }
 
+impl Pieces {
+    /// The bootstrap with its resources, encoded; small parts that belong behind one another.
+    pub fn encoded(&self) -> impl Iterator<Item = Vec<u8>> {
+        let [resources, numbers @ ..] = numbers();
+        let lists = [&self.listeners, &self.clusters, &self.secrets];
+        let lists = numbers.into_iter().zip(lists);
+        let each = lists.flat_map(|(number, list)| list.iter().map(move |piece| (number, piece)));
+        let each = each.map(move |(number, piece)| {
+            let (mut inner, mut outer) = (Vec::new(), Vec::new());
+            wire::put_bytes(&mut inner, number, piece);
+            // What stands several times is merged.
+            wire::put_bytes(&mut outer, resources, &inner);
+            outer
+        });
+        iter::once(self.bootstrap.encode_to_vec()).chain(each)
+    }
+
+    /// Lays another one over this one, as [`overlay`] does.
+    #[must_use]
+    pub fn overlaid(self, over: Self) -> Self {
+        let concatenated = |mut list: Vec<Bytes>, more: Vec<Bytes>| {
+            list.extend(more);
+            list
+        };
+        Self {
+            bootstrap: overlay(self.bootstrap, &over.bootstrap),
+            listeners: concatenated(self.listeners, over.listeners),
+            clusters: concatenated(self.clusters, over.clusters),
+            secrets: concatenated(self.secrets, over.secrets),
+        }
+    }
+}
+
+/// Of `static_resources`, and of the `listeners`, `clusters` and `secrets` in it.
+fn numbers() -> [u32; 4] {
+    let number = |message: &str, field: &str| {
+        let message = MessageType::named(message);
+        let field = message.and_then(|message| message.field(field));
+        field.expect("the tables have Envoy's bootstrap").number()
+    };
+    let of_resources = |field| number(&StaticResources::full_name(), field);
+    [
+        number(&Bootstrap::full_name(), "static_resources"),
+        of_resources("listeners"),
+        of_resources("clusters"),
+        of_resources("secrets"),
+    ]
+}
+
 /// The pieces of an encoded bootstrap, which share its memory.
 ///
 /// # Errors
 ///
 /// The bytes are no bootstrap. The pieces themselves are not looked at.
 pub fn pieces(encoded: &Bytes) -> Result<Pieces, PiecesError> {
-    let number = |message: &str, field: &str| {
-        let message = MessageType::named(message);
-        let field = message.and_then(|message| message.field(field));
-        field.expect("the tables have Envoy's bootstrap").number()
-    };
-    let resources = number(&Bootstrap::full_name(), "static_resources");
-    let of_resources = |field| number(&StaticResources::full_name(), field);
-    let numbers = ["listeners", "clusters", "secrets"].map(of_resources);
+    let [resources, numbers @ ..] = numbers();
     let mut lists = [const { Vec::new() }; 3];
     let mut rest = Vec::new();
     for field in wire::fields(encoded) {

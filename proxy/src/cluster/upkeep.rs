@@ -29,15 +29,18 @@ use crate::stats::Store;
 pub struct Kept {
     /// The cluster.
     pub cluster: Arc<Cluster>,
-    warm: watch::Receiver<bool>,
+    /// None where the endpoints are known from the start: such a channel is as large as the rest.
+    warm: Option<watch::Receiver<bool>>,
     tasks: Vec<AbortHandle>,
 }
 
 impl Kept {
     /// Returns when its endpoints are known for the first time, or could not be found out.
     pub async fn warm(&self) {
-        // A cluster that is gone is as warm as it will be.
-        let _ = self.warm.clone().wait_for(|warm| *warm).await;
+        if let Some(warm) = &self.warm {
+            // A cluster that is gone is as warm as it will be.
+            let _ = warm.clone().wait_for(|warm| *warm).await;
+        }
     }
 }
 
@@ -66,16 +69,15 @@ pub fn start(config: &Arc<ClusterConfig>, before: Option<&Cluster>, store: &Stor
     let making = making(config);
     let set = EndpointSet::update(before.as_deref(), &first, |_| Vec::new(), making);
     let cluster = Arc::new(Cluster::new(config.clone(), set, failing, store));
-    let (warm, warmed) = watch::channel(!matches!(
-        config.discovery,
-        Discovery::StrictDns(_) | Discovery::LogicalDns(_)
-    ));
+    let mut warmed = None;
     let mut tasks = Vec::new();
     let mut spawn = |task: AbortHandle| tasks.push(task);
     match &config.discovery {
         Discovery::Static(_) | Discovery::OriginalDst { .. } => {}
         Discovery::StrictDns(both) | Discovery::LogicalDns(both) => {
             let logical = matches!(config.discovery, Discovery::LogicalDns(_));
+            let (warm, is_warm) = watch::channel(false);
+            warmed = Some(is_warm);
             let names = Names {
                 cluster: cluster.clone(),
                 assignment: both.0.clone(),

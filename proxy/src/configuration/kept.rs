@@ -30,12 +30,12 @@ impl fmt::Debug for KeptBootstrap {
 
 impl KeptBootstrap {
     /// Keeps this one.
-    pub fn new(bootstrap: &Bootstrap) -> Self {
+    pub fn new(bootstrap: &Pieces) -> Self {
         Self(Mutex::new((packed(bootstrap), SystemTime::now())))
     }
 
     /// Keeps another one from now on.
-    pub fn replace(&self, bootstrap: &Bootstrap) {
+    pub fn replace(&self, bootstrap: &Pieces) {
         let next = (packed(bootstrap), SystemTime::now());
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = next;
     }
@@ -72,10 +72,12 @@ impl KeptBootstrap {
     }
 }
 
-fn packed(bootstrap: &Bootstrap) -> Arc<[u8]> {
+fn packed(bootstrap: &Pieces) -> Arc<[u8]> {
     let mut encoder = DeflateEncoder::new(Vec::new(), Compression::fast());
-    let packed = encoder
-        .write_all(&bootstrap.encode_to_vec())
+    // In small parts: a buffer for all of it would leave a hole of its size in the heap.
+    let packed = bootstrap
+        .encoded()
+        .try_for_each(|part| encoder.write_all(&part))
         .and_then(|()| encoder.finish())
         .expect("a vector takes whatever is written");
     packed.into()
@@ -103,18 +105,23 @@ mod tests {
         }
     }
 
+    fn in_pieces(bootstrap: &Bootstrap) -> Pieces {
+        pieces(&bootstrap.encode_to_vec().into()).expect("a bootstrap")
+    }
+
     #[test]
     fn what_is_kept_comes_back_whole_and_in_pieces() {
-        let kept = KeptBootstrap::new(&Bootstrap::default());
+        let kept = KeptBootstrap::new(&Pieces::default());
         assert_eq!(kept.decoded(), Bootstrap::default());
-        kept.replace(&bootstrap(1_000));
-        assert_eq!(kept.decoded(), bootstrap(1_000));
+        let next = bootstrap(1_000);
+        kept.replace(&in_pieces(&next));
+        assert_eq!(kept.decoded(), next);
         assert_eq!(kept.pieces().clusters.len(), 1_000);
     }
 
     #[test]
     fn what_is_kept_of_a_cluster_is_less_than_its_name() {
-        let kept = KeptBootstrap::new(&bootstrap(1_000));
+        let kept = KeptBootstrap::new(&in_pieces(&bootstrap(1_000)));
         assert!(kept.0.lock().expect("nothing panics here").0.len() < 20_000);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, io, net::SocketAddr, sync::Arc, time::Duration};
 
-use fairlead_xds::envoy::config::bootstrap::v3::Bootstrap;
+use fairlead_xds::{bootstrap::Pieces, envoy::config::bootstrap::v3::Bootstrap};
 use tokio::net::TcpListener;
 use tracing::warn;
 
@@ -114,24 +114,20 @@ impl Running {
         self.served = Some(served);
     }
 
-    pub(super) fn showing(&self, bootstrap: &Bootstrap) {
+    pub(super) fn showing(&self, bootstrap: &Pieces) {
         if let Some(served) = &self.served {
             served.bootstrap.replace(bootstrap);
         }
     }
 
     /// Some of a bootstrap is read at the start alone.
-    pub(super) fn warn_of_what_needs_a_restart(&self, next: &Bootstrap) {
+    pub(super) fn warn_of_what_needs_a_restart(&self, next: &Pieces) {
         let Some(served) = &self.served else {
             return;
         };
-        let now = served.bootstrap.decoded();
-        let secrets = |bootstrap: &Bootstrap| {
-            let resources = bootstrap.static_resources.as_ref();
-            resources
-                .map(|resources| resources.secrets.clone())
-                .unwrap_or_default()
-        };
+        let now = served.bootstrap.pieces();
+        let secrets_changed = now.secrets != next.secrets;
+        let (now, next) = (&now.bootstrap, &next.bootstrap);
         for (field, changed) in [
             ("admin", now.admin != next.admin),
             ("stats_config", now.stats_config != next.stats_config),
@@ -139,7 +135,7 @@ impl Running {
                 "layered_runtime",
                 now.layered_runtime != next.layered_runtime,
             ),
-            ("static_resources.secrets", secrets(&now) != secrets(next)),
+            ("static_resources.secrets", secrets_changed),
         ] {
             if changed {
                 warn!("{field} has changed, which needs a restart: the one in use stays");

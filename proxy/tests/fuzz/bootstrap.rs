@@ -8,7 +8,7 @@ use std::{
 use fairlead_proxy::{
     access_log::{self, Outputs},
     compile::Findings,
-    configuration::read_secrets,
+    configuration::{read_secrets, secrets},
     listener::config::Surroundings,
     network_filter::local_ratelimit::SharedTokenBuckets,
     snapshot::Snapshot,
@@ -130,7 +130,7 @@ fn text(rng: &mut Rng) -> String {
 
 /// The faults; none, if the bootstrap is sound.
 fn faults(text: &str) -> Vec<String> {
-    let read = bootstrap::read(text.as_bytes(), Format::Yaml, UnknownFields::Refuse);
+    let read = bootstrap::read_pieces(text.as_bytes(), Format::Yaml, UnknownFields::Refuse);
     let bootstrap = match read {
         Ok(read) => read.message,
         Err(faults) => {
@@ -139,15 +139,17 @@ fn faults(text: &str) -> Vec<String> {
         }
     };
     let findings = Findings::default();
-    let stats = bootstrap.stats_config.as_ref();
+    let stats = bootstrap.bootstrap.stats_config.as_ref();
     let stats = stats.map(|message| StatsConfig::compile(&findings.at("stats_config"), message));
     let Some(stats) = stats.unwrap_or_else(|| Some(StatsConfig::default())) else {
         return findings.faults().iter().map(ToString::to_string).collect();
     };
-    let secrets = bootstrap.static_resources.as_ref();
-    let secrets = secrets.map(|resources| resources.secrets.clone());
+    let secrets = match secrets(&bootstrap) {
+        Ok(secrets) => secrets,
+        Err(error) => return vec![error.to_string()],
+    };
     let (contexts, outputs) = (
-        Contexts::new(|_| None, read_secrets, secrets.unwrap_or_default().into()),
+        Contexts::new(|_| None, read_secrets, secrets),
         Outputs::new(),
     );
     let with = Surroundings {

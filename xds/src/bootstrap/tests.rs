@@ -95,6 +95,37 @@ fn the_pieces_are_the_whole() {
 }
 
 #[test]
+fn pieces_are_put_together_again() {
+    let pieces = read_pieces(SIDECAR.as_bytes(), Format::Yaml, UnknownFields::Refuse);
+    let pieces = pieces.expect("it is sound").message;
+    let encoded: Vec<u8> = pieces.encoded().flatten().collect();
+    assert_eq!(
+        Bootstrap::decode(&*encoded).expect("a bootstrap"),
+        sound(SIDECAR)
+    );
+    assert_eq!(super::pieces(&encoded.into()).expect("a bootstrap"), pieces);
+    assert_eq!(Pieces::default().encoded().flatten().count(), 0);
+}
+
+#[test]
+fn pieces_are_laid_over_pieces_as_the_whole_is() {
+    let over = "node: {id: c}\nstatic_resources: {clusters: [{name: d}]}";
+    let read = |text: &str| {
+        let read = read_pieces(text.as_bytes(), Format::Yaml, UnknownFields::Refuse);
+        read.expect("it is sound").message
+    };
+    let overlaid: Vec<u8> = read(SIDECAR)
+        .overlaid(read(over))
+        .encoded()
+        .flatten()
+        .collect();
+    assert_eq!(
+        Bootstrap::decode(&*overlaid).expect("a bootstrap"),
+        overlay(sound(SIDECAR), &sound(over))
+    );
+}
+
+#[test]
 fn an_overlay_adds_its_pieces() {
     let over = sound("static_resources: {clusters: [{name: d}]}");
     let both = [sound(SIDECAR).encode_to_vec(), over.encode_to_vec()].concat();

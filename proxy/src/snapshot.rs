@@ -68,7 +68,7 @@ impl Snapshot {
             let message: ListenerMessage = decode(at, encoded)?;
             // What is said again word for word is the same listener, as in Envoy.
             let name = message.name.clone();
-            let first: &Bytes = *named.borrow_mut().entry(name).or_insert(encoded);
+            let first: &Bytes = named.borrow_mut().entry(name).or_insert(encoded);
             let again = !message.name.is_empty() && !std::ptr::eq(first, encoded);
             if again && decode(at, first).as_ref() == Some(&message) {
                 return Some(None);

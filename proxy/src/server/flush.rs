@@ -40,7 +40,7 @@ impl Flusher {
         let runtime = store.runtime();
         runtime.set().load_success.increment();
         runtime.set().num_layers.set(layers as u64);
-        Self {
+        let flusher = Self {
             server: store.server(),
             filesystem: store.filesystem(),
             _runtime: runtime,
@@ -48,7 +48,10 @@ impl Flusher {
             lifecycle,
             concurrency,
             lines,
-        }
+        };
+        // Whoever asks first is told of a process that lives.
+        flusher.tell();
+        flusher
     }
 
     /// Does it as long as the process runs.

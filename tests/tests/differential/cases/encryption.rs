@@ -85,6 +85,8 @@ fn everybody(run: &mut Run<'_>) {
                     ..Tls::default()
                 },
             );
+            // One ends before the next, so that their lines come in this order.
+            run.wait_for("listener.127.0.0.1_10000.downstream_cx_active", 0);
         }
     }
 }

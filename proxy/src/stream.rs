@@ -146,7 +146,7 @@ impl AsyncWrite for Stream {
 }
 
 /// Takes what the peer sends until it sends no more.
-async fn discard(tcp: &TcpStream) {
+pub async fn discard(tcp: &TcpStream) {
     loop {
         if tcp.readable().await.is_err() {
             return;

@@ -33,7 +33,7 @@ use crate::{
     network_filter::tcp_proxy::{ClusterChoice, TcpProxy},
     plane::Worker,
     stats::Counter,
-    stream::{Farewell, LINGER, Stream},
+    stream::{Farewell, LINGER, Stream, discard},
     tls::{self, Ends, Handshaked},
 };
 
@@ -54,13 +54,20 @@ impl Transport {
     pub async fn end(self, farewell: Farewell) {
         match self {
             Self::Raw(stream) => stream.end(farewell).await,
-            Self::Tls(mut stream) => {
-                if farewell == Farewell::Finish {
+            Self::Tls(mut stream) => match farewell {
+                Farewell::Finish => {
                     stream.io().complete();
-                    // Fails only for a peer that is gone.
-                    let _ = timeout(LINGER, stream.shutdown()).await;
+                    let finish = async {
+                        // Fails only for a peer that is gone.
+                        if stream.shutdown().await.is_ok() {
+                            discard(stream.io().tcp()).await;
+                        }
+                    };
+                    // Either it ended, or it had its time.
+                    let _ = timeout(LINGER, finish).await;
                 }
-            }
+                Farewell::Reset { .. } => stream.into_io().end(farewell).await,
+            },
         }
     }
 

@@ -54,7 +54,8 @@ impl<IO> Stream<IO> {
         &self.io
     }
 
-    pub(super) fn into_io(self) -> IO {
+    /// The stream beneath, with nothing more said in TLS.
+    pub fn into_io(self) -> IO {
         self.io
     }
 

@@ -80,7 +80,7 @@ impl Reopen {
 }
 
 impl Sinks {
-    /// Starts the thread that writes. It ends with the last of its places and of these handles.
+    /// Starts the thread that writes. It ends when the writer is flushed.
     ///
     /// # Errors
     /// The kernel gives no thread.
@@ -92,7 +92,7 @@ impl Sinks {
             targets: Targets::default(),
             counts: Counts::default(),
         };
-        let writer = Writer::new(ended, sinks.counts.clone());
+        let writer = Writer::new(sinks.queue.clone(), ended, sinks.counts.clone());
         let (targets, counts) = (sinks.targets.clone(), sinks.counts.clone());
         thread::Builder::new()
             .name("access_log".to_owned())
@@ -176,7 +176,7 @@ pub struct AccessLog {
 impl AccessLog {
     /// Leaves a line, or drops it when the writer is too far behind. Never waits.
     pub fn write(&self, line: String) {
-        let message = Message {
+        let message = Message::Line {
             target: self.target.clone(),
             line,
         };

@@ -3,8 +3,9 @@
 use std::{
     sync::{
         Arc,
-        mpsc::{Receiver, RecvTimeoutError},
+        mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError},
     },
+    thread,
     time::{Duration, Instant},
 };
 
@@ -18,23 +19,33 @@ pub(super) const QUEUE: usize = 2048;
 /// How long the end of the process waits for a reader of the output that does not read.
 const END: Duration = Duration::from_secs(2);
 
-/// A line on its way.
+/// Between two tries to tell the thread of the end, while its queue is full.
+const TRY: Duration = Duration::from_millis(5);
+
+/// What comes through the queue.
 #[derive(Debug)]
-pub(super) struct Message {
-    pub(super) target: Arc<Target>,
-    pub(super) line: String,
+pub(super) enum Message {
+    /// A line on its way.
+    Line { target: Arc<Target>, line: String },
+    /// What came before is to be written, and nothing more.
+    End,
 }
 
 /// The writing thread.
 #[derive(Debug)]
 pub struct Writer {
+    queue: SyncSender<Message>,
     ended: Receiver<()>,
     counts: Counts,
 }
 
 impl Writer {
-    pub(super) fn new(ended: Receiver<()>, counts: Counts) -> Self {
-        Self { ended, counts }
+    pub(super) fn new(queue: SyncSender<Message>, ended: Receiver<()>, counts: Counts) -> Self {
+        Self {
+            queue,
+            ended,
+            counts,
+        }
     }
 
     /// What became of the lines so far.
@@ -42,9 +53,16 @@ impl Writer {
         self.counts.clone()
     }
 
-    /// Waits until all lines are written, after each place and each handle was dropped.
+    /// Has all lines written that came so far, and ends the thread: lines that come later are dropped.
     pub fn flush(self) {
-        if self.ended.recv_timeout(END) == Err(RecvTimeoutError::Timeout) {
+        let end = Instant::now() + END;
+        while let Err(TrySendError::Full(_)) = self.queue.try_send(Message::End)
+            && Instant::now() < end
+        {
+            thread::sleep(TRY);
+        }
+        let left = end.saturating_duration_since(Instant::now());
+        if self.ended.recv_timeout(left) == Err(RecvTimeoutError::Timeout) {
             warn!("the reader of an access log does not read: its lines are lost");
         }
     }
@@ -60,6 +78,7 @@ pub(super) fn run(
     // Places with lines that wait; held, so that none is dropped with its lines.
     let mut waiting: Vec<Arc<Target>> = Vec::new();
     let mut due = Instant::now() + flush_interval;
+    let mut ends = false;
     loop {
         let left = due.saturating_duration_since(Instant::now());
         match lines.recv_timeout(left) {
@@ -67,12 +86,13 @@ pub(super) fn run(
                 let generation = places.generation();
                 // What waits already goes out in one write.
                 for message in std::iter::once(first).chain(lines.try_iter().take(QUEUE)) {
-                    message.target.append(&message.line, generation, counts);
-                    if !waiting
-                        .iter()
-                        .any(|known| Arc::ptr_eq(known, &message.target))
-                    {
-                        waiting.push(message.target);
+                    let Message::Line { target, line } = message else {
+                        ends = true;
+                        break;
+                    };
+                    target.append(&line, generation, counts);
+                    if !waiting.iter().any(|known| Arc::ptr_eq(known, &target)) {
+                        waiting.push(target);
                     }
                 }
                 waiting.retain(|target| {
@@ -83,12 +103,13 @@ pub(super) fn run(
                 });
             }
             Err(RecvTimeoutError::Timeout) => {}
-            Err(RecvTimeoutError::Disconnected) => {
-                for target in &waiting {
-                    target.flush(counts);
-                }
-                return;
+            Err(RecvTimeoutError::Disconnected) => ends = true,
+        }
+        if ends {
+            for target in &waiting {
+                target.flush(counts);
             }
+            return;
         }
         let now = Instant::now();
         if now < due {

@@ -55,7 +55,8 @@ pub(super) fn server_info(served: &Served) -> Response {
         "command_line_options": {
             "concurrency": options.concurrency,
             "config_path": path.unwrap_or_default(),
-            "config_yaml": source.yaml.as_deref().unwrap_or_default(),
+            // It may hold keys, and /config_dump shows it without them.
+            "config_yaml": source.yaml.as_ref().map_or("", |_| "[redacted]"),
             "allow_unknown_static_fields": source.allow_unknown,
             "log_level": level.unwrap_or_default(),
             "mode": "Serve",

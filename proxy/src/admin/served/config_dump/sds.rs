@@ -180,8 +180,51 @@ fn resolved(mut secret: Secret) -> Secret {
 fn inline(source: Option<&mut DataSource>) {
     if let Some(source) = source
         && let Some(Specifier::Filename(name)) = &source.specifier
-        && let Ok(bytes) = fs::read(name)
+        && let Ok(text) = fs::read_to_string(name)
     {
-        source.specifier = Some(Specifier::InlineBytes(bytes));
+        let certificates = certificates(&text).into_bytes();
+        source.specifier = Some(Specifier::InlineBytes(certificates));
+    }
+}
+
+/// The certificates of a file in PEM, which may hold their key beside them.
+fn certificates(text: &str) -> String {
+    let mut inside = false;
+    let mut found = String::new();
+    for line in text.lines() {
+        inside |= line.starts_with("-----BEGIN CERTIFICATE-----");
+        if inside {
+            found.push_str(line);
+            found.push('\n');
+        }
+        inside &= !line.starts_with("-----END");
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_beside_its_certificate_is_not_shown() {
+        let block = |label: &str, body: &str| {
+            format!("-----BEGIN {label}-----\n{body}\n-----END {label}-----\n")
+        };
+        let (leaf, issuer) = (
+            block("CERTIFICATE", "bGVhZg=="),
+            block("CERTIFICATE", "Y2E="),
+        );
+        for key in ["PRIVATE KEY", "EC PRIVATE KEY", "RSA PRIVATE KEY"] {
+            let key = block(key, "c2VjcmV0");
+            for text in [
+                format!("{key}{leaf}{issuer}"),
+                format!("{leaf}{key}{issuer}"),
+                format!("words\n{leaf}{issuer}{key}"),
+            ] {
+                assert_eq!(certificates(&text), format!("{leaf}{issuer}"), "{text}");
+            }
+            assert_eq!(certificates(&key), "");
+        }
     }
 }

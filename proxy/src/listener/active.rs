@@ -226,7 +226,12 @@ pub async fn accept(socket: Arc<TcpListener>, active: Arc<Active>, worker: Arc<W
         tokio::spawn(downstream::serve(worker.clone(), active.clone(), tcp, peer));
     };
     let pace = Pace::default();
-    loop {
+    // How many may have waited when the end came; who comes later is not waited for.
+    let mut left = active.current().backlog();
+    while left > 0 {
+        if *ends.borrow() {
+            left -= 1;
+        }
         let accepted = select! {
             biased;
             accepted = socket.accept() => accepted,
@@ -243,6 +248,9 @@ pub async fn accept(socket: Arc<TcpListener>, active: Arc<Active>, worker: Arc<W
                 if pace.is_due() {
                     let listener = &*active.current().name;
                     warn!(listener, %error, "accept failed: trying again every {ACCEPT_PAUSE:?}");
+                }
+                if *ends.borrow() {
+                    break;
                 }
                 sleep(ACCEPT_PAUSE).await;
             }

@@ -148,6 +148,12 @@ pub struct Surroundings<'a> {
 }
 
 impl Listener {
+    /// The most connections that may wait at one of its addresses.
+    pub fn backlog(&self) -> u32 {
+        let backlogs = self.bindings.iter().map(|binding| binding.backlog);
+        backlogs.max().unwrap_or_default()
+    }
+
     /// The listener that the message describes.
     #[expect(
         deprecated,

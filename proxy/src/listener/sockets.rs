@@ -77,7 +77,15 @@ impl Binding {
     /// Whether sockets of the other binding can become this one's: what cannot be changed of a socket
     /// is the same.
     pub fn can_adopt(&self, other: &Self) -> bool {
-        (self.ipv4_compat, self.reuse_port) == (other.ipv4_compat, other.reuse_port)
+        let fixed = |binding: &Self| {
+            (
+                binding.ipv4_compat,
+                binding.reuse_port,
+                binding.transparent,
+                binding.freebind,
+            )
+        };
+        fixed(self) == fixed(other)
     }
 
     /// Other handles of sockets that listen at this address already, as this binding wants them. The

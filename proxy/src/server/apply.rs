@@ -47,8 +47,8 @@ pub enum ApplyError {
     },
     /// The sockets at an address would have to be other ones, and those would lose who waits there.
     #[error(
-        "listener {listener} on {address}: enable_reuse_port and ipv4_compat of an address do not \
-         change while it is listened on: restart, or take another address"
+        "listener {listener} on {address}: enable_reuse_port, ipv4_compat, transparent and freebind of \
+         an address do not change while it is listened on: restart, or take another address"
     )]
     Sockets {
         /// The listener.
@@ -136,6 +136,11 @@ impl Running {
                 now.layered_runtime != next.layered_runtime,
             ),
             ("static_resources.secrets", secrets_changed),
+            ("stats_flush", now.stats_flush != next.stats_flush),
+            (
+                "stats_flush_interval",
+                now.stats_flush_interval != next.stats_flush_interval,
+            ),
         ] {
             if changed {
                 warn!("{field} has changed, which needs a restart: the one in use stays");

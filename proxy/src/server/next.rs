@@ -116,6 +116,16 @@ fn stays(active: &Active, listener: &Listener) -> bool {
         && current.bindings == listener.bindings
         && current.binds == listener.binds
         && current.stat_name == listener.stat_name
+        && proxy_protocol(&current) == proxy_protocol(listener)
+}
+
+/// What its statistics of PROXY headers are counted under, if it reads them.
+fn proxy_protocol(listener: &Listener) -> (bool, Option<&str>) {
+    let filters = &listener.filters;
+    (
+        filters.proxy_protocol(),
+        filters.proxy_protocol_stat_prefix(),
+    )
 }
 
 impl NewListener {

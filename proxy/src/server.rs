@@ -16,7 +16,7 @@ use fairlead_runtime::{drain, log, server, signal::Termination};
 use fairlead_xds::{bootstrap::Pieces, envoy::config::bootstrap::v3::Bootstrap};
 use tokio::{
     select,
-    signal::unix::{SignalKind, signal},
+    signal::unix::{Signal, SignalKind, signal},
     sync::mpsc,
     time::{interval, sleep, timeout},
 };
@@ -202,6 +202,7 @@ pub struct Server {
     lifecycle: Lifecycle,
     asked: mpsc::Receiver<Stop>,
     termination: Termination,
+    hang_up: Signal,
     store: Arc<Store>,
     admin: drain::Signal,
     admin_port: Option<u16>,
@@ -222,6 +223,7 @@ impl Server {
         let failed = |what| move |source| StartError::Resource { what, source };
         descriptors::raise_limit();
         let termination = Termination::listen().map_err(failed("signal handling"))?;
+        let hang_up = signal(SignalKind::hangup()).map_err(failed("signal handling"))?;
         let seen = stamp(&options.source);
         let (bootstrap, warnings) = options.source.read()?;
         for warning in warnings {
@@ -279,7 +281,7 @@ impl Server {
         }
         drop(watch);
         let contexts = compiler.contexts.clone();
-        tokio::spawn(tls::watch(contexts, |reloaded| info!("{reloaded:?}")));
+        tokio::spawn(tls::watch(contexts, tls::log));
         lifecycle.workers_started();
         let flusher = Flusher::new(
             store.clone(),
@@ -297,6 +299,7 @@ impl Server {
             lifecycle,
             asked,
             termination,
+            hang_up,
             store,
             admin: signal,
             admin_port,
@@ -345,7 +348,6 @@ impl Server {
     /// # Errors
     /// A worker is lost, or signals cannot be had.
     pub async fn live(&mut self) -> anyhow::Result<Stop> {
-        let mut hang_up = signal(SignalKind::hangup())?;
         let mut looks = interval(POLL);
         let mut pending: Option<Pending> = None;
         loop {
@@ -361,7 +363,7 @@ impl Server {
                 () = self.threads.failed() => anyhow::bail!(
                     "a worker has ended by the panic told above: the process cannot go on without it"
                 ),
-                _ = hang_up.recv() => self.reload(&mut pending),
+                _ = self.hang_up.recv() => self.reload(&mut pending),
                 () = warm(pending.as_ref()) => {
                     if let Some(warmed) = pending.take() {
                         self.put(warmed);

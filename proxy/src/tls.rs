@@ -33,7 +33,7 @@ pub use self::{
     context::{Contexts, DownstreamTls, HeldCertificates, Reloaded, UpstreamTls},
     error::{Ends, TlsCause, TlsError},
     events::Event,
-    files::{POLL, watch},
+    files::{POLL, log, watch},
     handshake::{Connect, Handshaked, accept, connect},
     inputs::ReadSecrets,
     parameters::Role,

@@ -195,17 +195,6 @@ pub struct Reloaded {
     pub outcome: Result<(), Vec<Fault>>,
 }
 
-impl Reloaded {
-    /// What is counted of it: Envoy's name behind `server_ssl_socket_factory.` of a listener or
-    /// `client_ssl_socket_factory.` of a cluster, or behind `sds.` and a secret's name.
-    pub fn statistic(&self) -> &'static str {
-        match self.outcome {
-            Ok(()) => "ssl_context_update_by_sds",
-            Err(_) => "key_rotation_failed",
-        }
-    }
-}
-
 /// The files that something was read from.
 fn files(inputs: Inputs<'_>) -> Mutex<Files> {
     Mutex::new(Files::new(inputs.files.into_inner()))

@@ -33,13 +33,13 @@ pub async fn watch(contexts: Arc<Contexts>, mut report: impl FnMut(&Reloaded)) {
     loop {
         polls.tick().await;
         for reloaded in contexts.reload(SystemTime::now()) {
-            log(&reloaded);
             report(&reloaded);
         }
     }
 }
 
-fn log(Reloaded { files, outcome, .. }: &Reloaded) {
+/// Tells of it in the log of the process.
+pub fn log(Reloaded { files, outcome, .. }: &Reloaded) {
     match outcome {
         Ok(()) => info!(
             ?files,

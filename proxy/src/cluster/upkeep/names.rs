@@ -35,6 +35,8 @@ impl Names {
                     "{error}: {:?}",
                     std::error::Error::source(&error)
                 );
+                // Nobody need wait for what will not come.
+                self.warm.send_replace(true);
                 return pending().await;
             }
         };

@@ -161,11 +161,6 @@ impl Ending {
         }
     }
 
-    /// Whether the connection ended otherwise than its two sides wanted.
-    pub fn is_failure(&self) -> bool {
-        !matches!(self, Self::Completed { .. })
-    }
-
     /// One token, for machines; none for a connection that ended well.
     pub fn details(&self) -> Option<&'static str> {
         match self {

@@ -33,9 +33,6 @@ use self::{
 };
 use crate::compile::At;
 
-/// The close reason of a connection whose chain has no filters.
-pub const NO_FILTERS_CLOSE: &str = "no_filters";
-
 /// The filters of a chain, with their access logs as `L`.
 #[derive(Debug)]
 pub struct NetworkFilters<L> {

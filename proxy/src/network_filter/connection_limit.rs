@@ -19,9 +19,6 @@ use super::{
 };
 use crate::compile::At;
 
-/// The close reason of a connection that is one too many.
-pub const OVER_LIMIT_CLOSE: &str = "over_connection_limit";
-
 /// `envoy.filters.network.connection_limit`
 ///
 /// One filter of one filter chain, shared by the workers; its count begins anew with the chain.

@@ -7,9 +7,6 @@ use fairlead_xds::envoy::{
 
 use crate::compile::At;
 
-/// The response code details of a connection that was answered.
-pub const DIRECT_RESPONSE: &str = "direct_response";
-
 /// `envoy.filters.network.direct_response`
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct DirectResponse {

@@ -22,9 +22,6 @@ use super::{
 };
 use crate::compile::At;
 
-/// The close reason of a connection that came too fast. Its response flag is URX in Envoy.
-pub const RATE_LIMITED_CLOSE: &str = "local_ratelimit_close_over_limit";
-
 /// What Envoy bounds the interval by, lest it wake too often.
 const LEAST_FILL_INTERVAL: Duration = Duration::from_millis(50);
 

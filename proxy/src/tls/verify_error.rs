@@ -78,11 +78,6 @@ fn moment(time: UnixTime) -> humantime::Rfc3339Timestamp {
 }
 
 impl VerifyError {
-    /// Whether the names are wrong, which Envoy counts apart.
-    pub fn is_san(&self) -> bool {
-        matches!(self, Self::San { .. })
-    }
-
     pub(super) fn of(error: webpki::Error) -> Self {
         match error {
             webpki::Error::CertExpired { not_after, .. } => Self::Expired { at: not_after },

@@ -21,7 +21,7 @@ const LOGGERS: [(&str, &[&str]); 15] = [
     ),
     (
         "connection",
-        &["fairlead_proxy::downstream", "fairlead_proxy::connection"],
+        &["fairlead_proxy::downstream", "fairlead_proxy::connect"],
     ),
     ("conn_handler", &["fairlead_proxy::listener"]),
     ("dns", &["fairlead_proxy::dns", "hickory_resolver"]),

@@ -114,11 +114,6 @@ impl DownstreamTls {
         self.current.load_full()
     }
 
-    /// Whether clients without a certificate are refused.
-    pub fn requires_certificate(&self) -> bool {
-        self.current.load().require_certificate
-    }
-
     /// Keeps the statistics of a listener's certificates, for as long as they are held.
     pub fn watch(&self, store: &Store, listener: &str) -> Arc<Watched> {
         // It was encoded by us.

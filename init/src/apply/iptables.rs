@@ -92,7 +92,18 @@ fn converge_by(
     let Some(text) = restore::transition(installed, wanted, force) else {
         return Ok((None, format!("{count} rules already installed")));
     };
-    run_restore(tool, &text, wanted, programs)?;
+    if installed.ours.lines.is_empty() {
+        run_restore(tool, &text, wanted, programs)?;
+    } else {
+        // What has passed the first table before it captures must not come to the next one after that
+        // does no more.
+        for (index, table) in restore::tables(&text).enumerate() {
+            if index > 0 {
+                programs.let_pass();
+            }
+            run_restore(tool, table, wanted, programs)?;
+        }
+    }
     let what = match installed.ours.lines.len() {
         0 => format!("{count} rules installed"),
         _ if restore::transition(installed, wanted, false).is_none() => {

@@ -41,6 +41,7 @@ pub(super) fn remove_elsewhere(
                 continue;
             }
             let tool = Tool::new(survey.family, backend);
+            programs.let_pass();
             remove(tool, installed, programs)?;
             let count = installed.ours.lines.len();
             reports.push(Report {
@@ -50,6 +51,7 @@ pub(super) fn remove_elsewhere(
         }
     }
     if !holders.contains(&(None, Backend::Native)) && before.native.is_there() {
+        programs.let_pass();
         let count = before.native.remove(programs)?;
         reports.push(Report {
             subject: "inet",

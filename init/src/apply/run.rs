@@ -2,7 +2,10 @@
 
 use std::{env, io, process::Command, time::Duration};
 
-use rustix::fs::Access;
+use rustix::{
+    fs::Access,
+    thread::{MembarrierCommand, membarrier},
+};
 
 use super::ApplyError;
 use crate::{
@@ -42,6 +45,18 @@ impl Programs<'_> {
         }
         run(&mut command, &program, input, DEADLINE)?
             .map_err(|text| ApplyError::of_complaint(tool, program, rules, text.trim()))
+    }
+}
+
+impl Programs<'_> {
+    /// Returns when each packet that was on its way through the hooks has left them: it passes them
+    /// within one read-side critical section of RCU, whose end membarrier(2) waits for.
+    pub(super) fn let_pass(self) {
+        if let Err(error) = membarrier(MembarrierCommand::Global) {
+            self.log.debug(format_args!(
+                "packets on their way are not waited for: membarrier: {error}"
+            ));
+        }
     }
 }
 

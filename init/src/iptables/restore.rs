@@ -28,6 +28,11 @@ pub fn transition(installed: &Installed, wanted: &Ruleset, force: bool) -> Optio
     (!text.is_empty()).then_some(text)
 }
 
+/// The parts of a transition: one for each table.
+pub fn tables(transition: &str) -> impl Iterator<Item = &str> {
+    transition.split_inclusive("\nCOMMIT\n")
+}
+
 /// One table, as it is and as it shall be.
 struct Change<'a> {
     table: Table,

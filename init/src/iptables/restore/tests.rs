@@ -123,6 +123,15 @@ fn tables_that_gain_rules_come_before_those_that_lose_theirs() {
         let text = transition(&Installed::parse(&old), &Ruleset::new(vec![new]), false);
         let text = text.unwrap_or_default();
         let starts: Vec<&str> = text.lines().filter(|line| line.starts_with('*')).collect();
+        let parts: Vec<&str> = super::tables(&text).collect();
+        assert_eq!(parts.concat(), text);
+        for (part, table) in parts.iter().zip(tables) {
+            assert!(
+                part.starts_with(table) && part.ends_with("\nCOMMIT\n"),
+                "{part}"
+            );
+        }
+        assert_eq!(parts.len(), 2);
         assert_eq!(starts, tables);
     }
 }

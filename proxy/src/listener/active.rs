@@ -63,6 +63,8 @@ struct Accepting {
     address: usize,
     socket: Arc<TcpListener>,
     task: AbortHandle,
+    /// It has taken all who waited, after the end.
+    ended: bool,
 }
 
 /// What a filter of the PROXY protocol counts.
@@ -186,6 +188,7 @@ impl Active {
             address,
             socket,
             task,
+            ended: false,
         });
     }
 
@@ -209,7 +212,25 @@ impl Active {
     /// Closes its sockets, once those who wait there have been accepted. Its connections go on.
     pub fn close(&self) {
         self.ends.send_replace(true);
-        self.tasks().clear();
+    }
+
+    /// Whether it has sockets.
+    pub fn is_open(&self) -> bool {
+        !self.tasks().is_empty()
+    }
+
+    /// Nobody waits at this socket any more. All are closed with the last one, so that until then they
+    /// can be handed over.
+    fn ended(&self, socket: Arc<TcpListener>) {
+        let which = Arc::as_ptr(&socket);
+        drop(socket);
+        let mut tasks = self.tasks();
+        for task in tasks.iter_mut() {
+            task.ended |= Arc::as_ptr(&task.socket) == which;
+        }
+        if tasks.iter().all(|task| task.ended) {
+            tasks.clear();
+        }
     }
 
     fn tasks(&self) -> std::sync::MutexGuard<'_, Vec<Accepting>> {
@@ -256,6 +277,7 @@ pub async fn accept(socket: Arc<TcpListener>, active: Arc<Active>, worker: Arc<W
             }
         }
     }
+    active.ended(socket);
 }
 
 /// Tells connections that they are to end.

@@ -73,6 +73,8 @@ pub(super) struct Running {
     listener_manager: Arc<Scope<Shared<ListenerManagerStatistics>>>,
     cluster_manager: Arc<Scope<Shared<ClusterManagerStatistics>>>,
     drain_time: Duration,
+    /// Listeners that are gone, whose sockets may still be open.
+    closing: Vec<Arc<Active>>,
     served: Option<Arc<Served>>,
 }
 
@@ -101,6 +103,7 @@ impl Running {
             plane,
             clusters: HashMap::new(),
             drain_time,
+            closing: Vec::new(),
             served: None,
         }
     }
@@ -167,7 +170,14 @@ impl Running {
         earlier: Option<&Next>,
     ) -> Result<Next, ApplyError> {
         let before = self.plane.listeners.load();
-        let listeners = next::listeners(snapshot, bootstrap, &before.all, self.workers.len())?;
+        let listeners = next::listeners(
+            snapshot,
+            bootstrap,
+            &before.all,
+            &self.closing,
+            earlier,
+            self.workers.len(),
+        )?;
         let clusters = snapshot.clusters.iter().map(|config| {
             let known = self.clusters.get(&config.name);
             let earlier = earlier.and_then(|next| next.clusters.get(&config.name));
@@ -238,12 +248,14 @@ impl Running {
                 }
             }
         }
+        self.closing.retain(|active| active.is_open());
         for gone in &before.all {
             if !now.all.iter().any(|active| Arc::ptr_eq(active, gone)) {
                 if !is_named(&gone.current().name, &now.all) {
                     counted.listener_removed.increment();
                 }
                 gone.close();
+                self.closing.push(gone.clone());
                 self.drain(&gone.current(), None);
             }
         }

@@ -19,7 +19,7 @@ use tracing::warn;
 use super::apply::ApplyError;
 use crate::{
     cluster::upkeep::Kept,
-    listener::{active::Active, config::Listener},
+    listener::{active::Active, config::Listener, sockets::Binding},
     snapshot::Snapshot,
 };
 
@@ -67,6 +67,21 @@ impl Next {
         }
     }
 
+    /// The sockets that it took at an address.
+    fn bound_at(&self, address: SocketAddr) -> Option<(&Binding, &[Socket])> {
+        let new = self.listeners.iter().filter_map(|slot| match slot {
+            Slot::New(new) => Some(new),
+            Slot::Kept(..) => None,
+        });
+        new.filter(|new| new.listener.binds).find_map(|new| {
+            let number = new.addresses.iter().position(|own| *own == address)?;
+            Some((
+                new.listener.bindings.get(number)?,
+                new.sockets.get(number)?.as_slice(),
+            ))
+        })
+    }
+
     /// Returns when all clusters have found their endpoints, or have had the time to.
     pub(super) async fn warm(&self) {
         let all = async {
@@ -87,6 +102,8 @@ pub(super) fn listeners(
     snapshot: &Snapshot,
     bootstrap: &Bootstrap,
     before: &[Arc<Active>],
+    closing: &[Arc<Active>],
+    earlier: Option<&Next>,
     workers: usize,
 ) -> Result<Vec<Slot>, ApplyError> {
     let mut left: Vec<&Arc<Active>> = before.iter().collect();
@@ -98,12 +115,15 @@ pub(super) fn listeners(
             Some(left.swap_remove(same))
         })
         .collect();
+    left.extend(closing);
     let slots = snapshot.listeners.iter().zip(kept);
     slots
         .map(|(listener, kept)| {
             Ok(match kept {
                 Some(active) => Slot::Kept(active.clone(), listener.clone()),
-                None => Slot::New(NewListener::take(listener, bootstrap, &left, workers)?),
+                None => Slot::New(NewListener::take(
+                    listener, bootstrap, &left, earlier, workers,
+                )?),
             })
         })
         .collect()
@@ -130,11 +150,12 @@ fn proxy_protocol(listener: &Listener) -> (bool, Option<&str>) {
 
 impl NewListener {
     /// Takes the addresses. What one of those `gone` listens at is handed over: connections that wait
-    /// there for a worker are not lost.
+    /// there for a worker are not lost. So is what an earlier snapshot has taken.
     fn take(
         listener: &Arc<Listener>,
         bootstrap: &Bootstrap,
         gone: &[&Arc<Active>],
+        earlier: Option<&Next>,
         workers: usize,
     ) -> Result<Self, ApplyError> {
         let mut sockets = Vec::new();
@@ -148,7 +169,13 @@ impl NewListener {
                 let held = active.bound_at(binding.address)?;
                 Some((active.current(), held))
             });
+            let waiting = earlier.and_then(|next| next.bound_at(binding.address));
+            let waiting = waiting.filter(|(of, _)| binding.can_adopt(of));
             let bound = match open {
+                None if waiting.is_some() => {
+                    let sockets = waiting.into_iter().flat_map(|(_, sockets)| sockets);
+                    binding.adopt(&listener.name, sockets.map(AsFd::as_fd))?
+                }
                 None => binding
                     .at_port_of(addresses.first())
                     .bind(&listener.name, workers)?,

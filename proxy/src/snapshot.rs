@@ -5,7 +5,9 @@ use std::{cell::RefCell, collections::HashMap, sync::Arc};
 
 use fairlead_xds::{
     bootstrap::Pieces,
-    envoy::config::{cluster::v3::Cluster, listener::v3::Listener as ListenerMessage},
+    envoy::config::{
+        bootstrap::v3::Bootstrap, cluster::v3::Cluster, listener::v3::Listener as ListenerMessage,
+    },
 };
 use prost::{Message, Name, bytes::Bytes};
 
@@ -80,13 +82,15 @@ impl Snapshot {
             &here.field("clusters"),
             clusters.iter().map(|one| &*one.name),
         );
-        // A listener may be nameless; two of one address are no fault until they bind.
+        // A listener may be nameless.
         let names = listeners.iter().map(|one| &*one.name);
         unique(
             &here.field("listeners"),
             names.filter(|name| !name.is_empty()),
         );
+        distinct(&here.field("listeners"), &listeners);
         references(&here, &listeners, &clusters);
+        unsupported(&at, rest);
         let flush = flush.filter(|_| findings.faults().is_empty())?;
         Some(Self {
             max_connections,
@@ -112,6 +116,45 @@ fn unique<'a>(at: &At<'_>, names: impl Iterator<Item = &'a str>) {
                 .field("name")
                 .fault::<()>(format!("'{name}' is the name of element {first}, too"));
         }
+    }
+}
+
+/// Two listeners at one address would share its connections by chance, whatever each decides.
+fn distinct(at: &At<'_>, listeners: &[Arc<Listener>]) {
+    let mut seen = HashMap::new();
+    for (index, listener) in listeners.iter().enumerate() {
+        let addresses = listener.bindings.iter().map(|binding| binding.address);
+        for address in addresses.filter(|address| listener.binds && address.port() != 0) {
+            if let Some(first) = seen.insert(address, index) {
+                at.index(index)
+                    .field("address")
+                    .fault::<()>(format!("{address} is an address of element {first}, too"));
+            }
+        }
+    }
+}
+
+/// What would leave traffic or operators without what they were promised, were it passed over.
+fn unsupported(at: &At<'_>, bootstrap: &Bootstrap) {
+    let dynamic = bootstrap.dynamic_resources.as_ref();
+    if let Some(dynamic) = dynamic {
+        let at = at.field("dynamic_resources");
+        for (field, is_there) in [
+            ("lds_config", dynamic.lds_config.is_some()),
+            ("cds_config", dynamic.cds_config.is_some()),
+            ("ads_config", dynamic.ads_config.is_some()),
+        ] {
+            if is_there {
+                at.field(field)
+                    .fault::<()>("is not supported: say all in static_resources");
+            }
+        }
+    }
+    let admin = bootstrap.admin.as_ref();
+    if admin.is_some_and(|admin| !admin.allow_paths.is_empty()) {
+        at.field("admin")
+            .field("allow_paths")
+            .fault::<()>("is not supported: bind the admin address where only operators reach it");
     }
 }
 

@@ -300,6 +300,36 @@ fn every_fault_of_a_bootstrap_is_told_with_its_path() {
     }
 }
 
+#[test]
+fn what_is_promised_by_a_bootstrap_is_not_passed_over() {
+    install_provider();
+    let scratch = Scratch::new("promises");
+    let text = |extra: &str| {
+        let listeners = ["one", "two"].map(|name| {
+            let address = SocketAddr::from(([127, 41, 0, 1], 18_001));
+            listener(name, address, "a", "")
+        });
+        bootstrap(free(), &listeners, &[cluster("a", free(), "")]) + extra
+    };
+    let path = scratch.write(
+        "bootstrap.yaml",
+        &text("dynamic_resources: {lds_config: {path_config_source: {path: lds.yaml}}}\n"),
+    );
+    let source = Source {
+        path: Some(path),
+        yaml: Some("admin: {allow_paths: [{exact: /ready}]}".to_owned()),
+        ..Source::default()
+    };
+    let words = validate(&source).unwrap_err().to_string();
+    for fault in [
+        "static_resources.listeners[1].address: 127.41.0.1:18001 is an address of element 0, too",
+        "dynamic_resources.lds_config: is not supported",
+        "admin.allow_paths: is not supported",
+    ] {
+        assert!(words.contains(fault), "{words}");
+    }
+}
+
 /// A CA, and certificates that it issued.
 struct Authority(CertifiedIssuer<'static, KeyPair>);
 

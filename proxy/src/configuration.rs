@@ -152,6 +152,10 @@ pub type Stamp = Option<(PathBuf, SystemTime, u64)>;
 pub fn stamp(path: &Path) -> Stamp {
     let resolved = fs::canonicalize(path).ok()?;
     let metadata = fs::metadata(&resolved).ok()?;
+    // To open anything else may take for ever.
+    if !metadata.is_file() {
+        return None;
+    }
     Some((resolved, metadata.modified().ok()?, metadata.len()))
 }
 

@@ -28,7 +28,7 @@ use self::{
     next::Next,
 };
 use crate::{
-    access_log::{self, Counts, Outputs, Sinks, Surroundings as LogSurroundings, Writer},
+    access_log::{self, Counts, Outputs, Reopen, Sinks, Surroundings as LogSurroundings, Writer},
     admin::served::{Served, router},
     compile::{Findings, values::socket_address},
     configuration::{self, ConfigurationError, KeptBootstrap, Source, Stamp, read_secrets},
@@ -203,6 +203,8 @@ pub struct Server {
     asked: mpsc::Receiver<Stop>,
     termination: Termination,
     hang_up: Signal,
+    user: Signal,
+    reopen: Reopen,
     store: Arc<Store>,
     admin: drain::Signal,
     admin_port: Option<u16>,
@@ -224,6 +226,7 @@ impl Server {
         descriptors::raise_limit();
         let termination = Termination::listen().map_err(failed("signal handling"))?;
         let hang_up = signal(SignalKind::hangup()).map_err(failed("signal handling"))?;
+        let user = signal(SignalKind::user_defined1()).map_err(failed("signal handling"))?;
         let seen = stamp(&options.source);
         let (bootstrap, warnings) = options.source.read()?;
         for warning in warnings {
@@ -271,7 +274,7 @@ impl Server {
                 contexts: compiler.contexts.clone(),
                 plane: running.plane(),
                 bootstrap: kept,
-                reopen,
+                reopen: reopen.clone(),
                 flush: snapshot.flush,
                 options: shown,
                 started: SystemTime::now(),
@@ -300,6 +303,8 @@ impl Server {
             asked,
             termination,
             hang_up,
+            user,
+            reopen,
             store,
             admin: signal,
             admin_port,
@@ -364,6 +369,7 @@ impl Server {
                     "a worker has ended by the panic told above: the process cannot go on without it"
                 ),
                 _ = self.hang_up.recv() => self.reload(&mut pending),
+                _ = self.user.recv() => self.reopen.ask(),
                 () = warm(pending.as_ref()) => {
                     if let Some(warmed) = pending.take() {
                         self.put(warmed);
@@ -430,6 +436,13 @@ impl Server {
     /// Takes the configuration as it is now; a faulty one changes nothing.
     fn reload(&mut self, pending: &mut Option<Pending>) {
         self.seen = stamp(&self.options.source);
+        if let (Some(path), None) = (&self.options.source.path, &self.seen) {
+            error!(
+                "the configuration in use stays: {} is no file that can be read",
+                path.display()
+            );
+            return;
+        }
         match self.prepare(pending.as_ref()) {
             Ok(next) => *pending = Some(next),
             Err(cause) => error!("the configuration in use stays: {cause}"),

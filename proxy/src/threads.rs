@@ -44,12 +44,21 @@ impl Threads {
             alarmed,
         };
         for number in 0..count {
-            let runtime = Builder::new_current_thread().enable_all().build()?;
-            started.runtimes.push(runtime.handle().clone());
+            let (told, made) = std::sync::mpsc::sync_channel(1);
             let mut stopped = started.stop.subscribe();
             let thread = thread::Builder::new()
                 .name(format!("worker_{number}"))
                 .spawn(move || {
+                    // Made and dropped here: a runtime cannot end within another one.
+                    let runtime = match Builder::new_current_thread().enable_all().build() {
+                        Ok(runtime) => runtime,
+                        Err(error) => {
+                            // Its starter waits for this.
+                            let _ = told.send(Err(error));
+                            return;
+                        }
+                    };
+                    let _ = told.send(Ok(runtime.handle().clone()));
                     runtime.block_on(async {
                         select! {
                             // An error means that the owner is gone: stop too.
@@ -61,6 +70,8 @@ impl Threads {
                     drop(runtime);
                 })?;
             started.threads.push(thread);
+            let runtime = made.recv().map_err(io::Error::other)?;
+            started.runtimes.push(runtime?);
         }
         Ok(started)
     }

@@ -9,7 +9,7 @@ use std::{
 
 use tokio::time::timeout;
 
-use super::{Broken, Meter};
+use super::Meter;
 use crate::stream::{Farewell, LINGER, SETTLE};
 
 /// How long a side may take nothing of what a broken side had still sent, before it is given up.
@@ -28,8 +28,8 @@ pub(super) enum Flushed {
 
 /// Lets one direction come to its end, after a write the other way has shown that its source is
 /// broken: the kernel still has what the source sent before.
-pub(super) async fn flush(
-    mut direction: Pin<&mut impl Future<Output = Result<(), Broken>>>,
+pub(super) async fn flush<E>(
+    mut direction: Pin<&mut impl Future<Output = Result<(), E>>>,
     meter: Meter<'_>,
 ) -> Flushed {
     let start = meter.connection.value();

@@ -3,7 +3,7 @@
 use std::{
     future::poll_fn,
     io,
-    pin::Pin,
+    pin::{Pin, pin},
     task::{Context, Poll, ready},
     time::Instant,
 };
@@ -12,14 +12,15 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::{
     BUFFER, Broken, Failure, Meter, Side, TURN_BYTES,
-    farewell::{Flushed, Recent},
+    farewell::{Flushed, Recent, flush},
 };
 
 /// What is written at once. The kernel sends up to 64 KiB, headers of all records included, as one
 /// segment that is cut late or never; a little more would be a second one.
 const GATHERED_BYTES: usize = 62 * 1024;
 
-/// Passes bytes until both sides have said that they are done, as [`pass`](super::pass) does.
+/// Passes bytes until both sides have said that they are done, as [`pass`](super::pass) does: what a
+/// side had sent before it broke is passed on too.
 ///
 /// # Errors
 /// Which side broke, and how the other is to be ended.
@@ -38,18 +39,12 @@ where
     let passed = poll_fn(|cx| {
         let answered = response.state == State::Ended;
         let requested = request.poll(cx, Pin::new(&mut *downstream), Pin::new(&mut *upstream));
-        if let Poll::Ready(Err(side)) = requested {
-            return Poll::Ready(Err(match side {
-                End::From(error) => Broken::Downstream(error),
-                End::To(error) => Broken::Upstream(error),
-            }));
+        if let Poll::Ready(Err(end)) = requested {
+            return Poll::Ready(Err(Failed::Request(end)));
         }
         let responded = response.poll(cx, Pin::new(&mut *upstream), Pin::new(&mut *downstream));
-        if let Poll::Ready(Err(side)) = responded {
-            return Poll::Ready(Err(match side {
-                End::From(error) => Broken::Upstream(error),
-                End::To(error) => Broken::Downstream(error),
-            }));
+        if let Poll::Ready(Err(end)) = responded {
+            return Poll::Ready(Err(Failed::Response(end)));
         }
         if requested.is_ready() && responded.is_ready() {
             return Poll::Ready(Ok(if answered {
@@ -60,16 +55,38 @@ where
         }
         Poll::Pending
     });
-    passed.await.map_err(|broken| {
-        let recent = match broken {
-            Broken::Downstream(_) => request.recent,
-            Broken::Upstream(_) => response.recent,
-        };
-        Failure {
-            broken,
-            farewell: recent.farewell(Flushed::Nothing),
+    let failed = match passed.await {
+        Ok(last) => return Ok(last),
+        Err(failed) => failed,
+    };
+    // A write shows that its sink broke; a read has taken all that the source had sent. Boxed, as all
+    // that is rare here.
+    let (broken, recent, flushed) = match failed {
+        Failed::Request(End::From(error)) => {
+            (Broken::Downstream(error), request.recent, Flushed::Nothing)
         }
+        Failed::Request(End::To(error)) => {
+            let flushed = Box::pin(response.flush(upstream, downstream)).await;
+            (Broken::Upstream(error), response.recent, flushed)
+        }
+        Failed::Response(End::From(error)) => {
+            (Broken::Upstream(error), response.recent, Flushed::Nothing)
+        }
+        Failed::Response(End::To(error)) => {
+            let flushed = Box::pin(request.flush(downstream, upstream)).await;
+            (Broken::Downstream(error), request.recent, flushed)
+        }
+    };
+    Err(Failure {
+        broken,
+        farewell: recent.farewell(flushed),
     })
+}
+
+/// The direction that failed, and where.
+enum Failed {
+    Request(End),
+    Response(End),
 }
 
 /// The end of a direction that failed.
@@ -88,6 +105,8 @@ struct Direction<'a> {
     recent: Recent,
     /// What was met behind the last that was read.
     end: Option<io::Result<()>>,
+    /// The source was found broken by the other direction.
+    failed: bool,
 }
 
 #[derive(Clone, Copy, Eq, PartialEq)]
@@ -95,6 +114,8 @@ enum State {
     Open,
     Ending,
     Ended,
+    /// The source has no more, for it broke.
+    Cut,
 }
 
 impl<'a> Direction<'a> {
@@ -107,7 +128,20 @@ impl<'a> Direction<'a> {
             unflushed: false,
             recent: Recent::default(),
             end: None,
+            failed: false,
         }
+    }
+
+    /// Passes on what the source had sent before the other direction found it broken.
+    async fn flush(
+        &mut self,
+        from: &mut (impl AsyncRead + Unpin),
+        to: &mut (impl AsyncWrite + Unpin),
+    ) -> Flushed {
+        self.failed = true;
+        let meter = self.meter;
+        let rest = poll_fn(|cx| self.poll(cx, Pin::new(&mut *from), Pin::new(&mut *to)));
+        flush(pin!(rest), meter).await
     }
 
     fn poll(
@@ -120,11 +154,14 @@ impl<'a> Direction<'a> {
         while self.state == State::Open {
             ready!(self.poll_rest(cx, to.as_mut()))?;
             match self.poll_copy(cx, from.as_mut(), to.as_mut())? {
+                // The error was taken by the failed write, so this looks like an end; it is none.
+                Poll::Ready(0) if self.failed => self.state = State::Cut,
                 Poll::Ready(0) => self.state = State::Ending,
                 Poll::Ready(read) => turn += read,
                 Poll::Pending => {
                     self.recent.fresh = false;
-                    return self.poll_flush(cx, to);
+                    ready!(self.poll_flush(cx, to))?;
+                    return Poll::Pending;
                 }
             }
             self.recent.at = Some(Instant::now());
@@ -135,7 +172,7 @@ impl<'a> Direction<'a> {
         }
         if self.state == State::Ending {
             ready!(self.poll_rest(cx, to.as_mut()))?;
-            match ready!(to.poll_shutdown(cx)) {
+            match ready!(to.as_mut().poll_shutdown(cx)) {
                 // It had closed altogether before we could say that there is no more.
                 Err(error) if error.kind() != io::ErrorKind::NotConnected => {
                     return Poll::Ready(Err(End::To(error)));
@@ -144,6 +181,9 @@ impl<'a> Direction<'a> {
             }
             self.state = State::Ended;
             self.recent.ended = true;
+        }
+        if self.state == State::Cut {
+            ready!(self.poll_flush(cx, to))?;
         }
         Poll::Ready(Ok(()))
     }
@@ -215,7 +255,7 @@ impl<'a> Direction<'a> {
         })
     }
 
-    /// Sends what the encryption still holds, while there is nothing to read.
+    /// Sends what the encryption still holds, when there is nothing to read.
     fn poll_flush(
         &mut self,
         cx: &mut Context<'_>,
@@ -225,7 +265,7 @@ impl<'a> Direction<'a> {
             ready!(to.poll_flush(cx)).map_err(End::To)?;
             self.unflushed = false;
         }
-        Poll::Pending
+        Poll::Ready(Ok(()))
     }
 
     fn passed(&mut self, bytes: usize) {
@@ -235,100 +275,4 @@ impl<'a> Direction<'a> {
 }
 
 #[cfg(test)]
-mod tests {
-    use tokio::{
-        io::{AsyncReadExt, AsyncWriteExt, duplex, split},
-        join,
-    };
-
-    use super::*;
-    use crate::stats::Counter;
-
-    const BYTES: usize = 3 * 1024 * 1024;
-
-    fn meter(counter: &Counter) -> Meter<'_> {
-        Meter {
-            connection: counter,
-            totals: &[],
-            opening: None,
-        }
-    }
-
-    #[tokio::test]
-    async fn a_large_stream_passes_both_ways() {
-        // Small, so that writes are short.
-        let (client, mut downstream) = duplex(1000);
-        let (mut upstream, server) = duplex(700);
-        let (received, sent) = (Counter::default(), Counter::default());
-        let data: Vec<u8> = (0..BYTES).map(|index| (index % 251) as u8).collect();
-        let exchange = |stream| {
-            let data = data.clone();
-            async move {
-                let (mut read, mut write) = split(stream);
-                let sending = async move {
-                    write.write_all(&data).await.unwrap();
-                    write.shutdown().await.unwrap();
-                };
-                let mut found = Vec::new();
-                let (_, read) = join!(sending, read.read_to_end(&mut found));
-                read.unwrap();
-                found
-            }
-        };
-        let relaying = relay(
-            &mut downstream,
-            &mut upstream,
-            meter(&received),
-            meter(&sent),
-        );
-        let (passed, at_client, at_server) = join!(relaying, exchange(client), exchange(server));
-        passed.unwrap();
-        assert!(at_client == data && at_server == data);
-        assert_eq!([received.value(), sent.value()], [BYTES as u64; 2]);
-    }
-
-    #[tokio::test]
-    async fn an_end_is_passed_on_while_the_other_direction_goes_on() {
-        let (mut client, mut downstream) = duplex(1000);
-        let (mut upstream, mut server) = duplex(1000);
-        let counter = Counter::default();
-        let relaying = relay(
-            &mut downstream,
-            &mut upstream,
-            meter(&counter),
-            meter(&counter),
-        );
-        let exchange = async {
-            client.write_all(b"question").await.unwrap();
-            client.shutdown().await.unwrap();
-            let mut question = String::new();
-            server.read_to_string(&mut question).await.unwrap();
-            server.write_all(b"answer").await.unwrap();
-            server.shutdown().await.unwrap();
-            let mut answer = String::new();
-            client.read_to_string(&mut answer).await.unwrap();
-            (question, answer)
-        };
-        let (passed, (question, answer)) = join!(relaying, exchange);
-        passed.unwrap();
-        assert_eq!((&*question, &*answer), ("question", "answer"));
-    }
-
-    #[tokio::test]
-    async fn the_side_that_broke_is_named() {
-        let (client, mut downstream) = duplex(1000);
-        let (mut upstream, mut server) = duplex(1000);
-        let counter = Counter::default();
-        let relaying = relay(
-            &mut downstream,
-            &mut upstream,
-            meter(&counter),
-            meter(&counter),
-        );
-        // Nobody is there to take the answer.
-        drop(client);
-        let answering = async { server.write_all(b"answer").await.unwrap() };
-        let (passed, ()) = join!(relaying, answering);
-        assert!(matches!(passed.unwrap_err().broken, Broken::Downstream(_)));
-    }
-}
+mod tests;

@@ -340,13 +340,13 @@ async fn speak(
 ) -> Result<(Transport, Option<Box<Handshaked>>), Ending> {
     let address = endpoint.address;
     let mut socket = socket;
-    if let TransportSocket::ProxyProtocol(both) = socket {
+    while let TransportSocket::ProxyProtocol(both) = socket {
         let (header, inner) = &**both;
         let broke = |source| Ending::UpstreamBroke {
             upstream: address,
             source,
         };
-        let header = header.encode(Some((wanted.source, wanted.destination)), &[]);
+        let header = header.encode((wanted.source, wanted.destination), &[]);
         let header = header.map_err(|error| broke(std::io::Error::other(error)))?;
         tcp.write_all(&header).await.map_err(broke)?;
         sent.add(header.len() as u64);

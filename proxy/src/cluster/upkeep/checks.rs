@@ -3,6 +3,7 @@
 use std::{collections::HashMap, io, net::SocketAddr, pin::pin, sync::Arc, time::Instant};
 
 use tokio::{
+    io::AsyncWriteExt,
     task::{AbortHandle, JoinSet},
     time::sleep,
 };
@@ -140,10 +141,16 @@ async fn dial(
         address,
         source: config.connection.source_for(address.ip()),
     };
-    let tcp = connect_with(upstream, &config.connection, settings.time_out)
+    let mut tcp = connect_with(upstream, &config.connection, settings.time_out)
         .await
         .map_err(io::Error::other)?;
-    let (socket, _) = config.transport.of(endpoint);
+    let local = tcp.local_addr()?;
+    let (mut socket, _) = config.transport.of(endpoint);
+    while let TransportSocket::ProxyProtocol(both) = socket {
+        let (header, inner) = &**both;
+        tcp.write_all(&header.encode_own((local, address))).await?;
+        socket = inner;
+    }
     let TransportSocket::Tls(context) = socket else {
         return Ok(Box::new(tcp));
     };
@@ -152,7 +159,6 @@ async fn dial(
         .iter()
         .map(|name| name.as_bytes().to_vec())
         .collect();
-    let local = tcp.local_addr()?;
     let host = &*endpoint.attributes.hostname;
     let what = tls::Connect {
         ends: tls::Ends {
@@ -168,3 +174,6 @@ async fn dial(
         .map_err(io::Error::other)?;
     Ok(Box::new(stream))
 }
+
+#[cfg(test)]
+mod tests;

@@ -323,24 +323,21 @@ fn upstream(version: Version, pass_through: PassThrough, added: &[Tlv]) -> Upstr
 }
 
 #[track_caller]
-fn check_encoded(
-    upstream: &Upstream,
-    addresses: Option<(&str, &str)>,
-    told: &[Tlv],
-    expected: &[u8],
-) {
-    let addresses = addresses
-        .map(|(source, destination)| (source.parse().unwrap(), destination.parse().unwrap()));
-    let header = upstream.encode(addresses, told).unwrap();
+fn check_encoded(upstream: &Upstream, addresses: (&str, &str), told: &[Tlv], expected: &[u8]) {
+    let header = upstream.encode(parsed(addresses), told).unwrap();
     assert_eq!(
         header.escape_ascii().to_string(),
         expected.escape_ascii().to_string()
     );
 }
 
+fn parsed((source, destination): (&str, &str)) -> (SocketAddr, SocketAddr) {
+    (source.parse().unwrap(), destination.parse().unwrap())
+}
+
 #[test]
 fn upstream_headers_tell_the_connection() {
-    let ipv4 = Some(("10.8.0.1:80", "10.9.0.1:90"));
+    let ipv4 = ("10.8.0.1:80", "10.9.0.1:90");
     let line = upstream(Version::V1, PassThrough::All, &[]);
     check_encoded(
         &line,
@@ -350,25 +347,38 @@ fn upstream_headers_tell_the_connection() {
     );
     check_encoded(
         &line,
-        Some(("[::1]:1", "[::2]:2")),
+        ("[::1]:1", "[::2]:2"),
         &[],
         b"PROXY TCP6 ::1 ::2 1 2\r\n",
     );
     check_encoded(
         &line,
-        Some(("10.8.0.1:1", "[fd00::2]:2")),
+        ("10.8.0.1:1", "[fd00::2]:2"),
         &[],
         b"PROXY TCP6 ::ffff:10.8.0.1 fd00::2 1 2\r\n",
     );
-    check_encoded(&line, None, &[], b"PROXY UNKNOWN\r\n");
     let binary = upstream(Version::V2, PassThrough::Nothing, &[]);
     check_encoded(&binary, ipv4, &[tlv(1, b"a")], &v2(0x21, 0x11, IPV4));
-    check_encoded(&binary, None, &[], &v2(0x20, 0, b""));
+}
+
+#[test]
+fn headers_of_the_proxys_own_connections_tell_no_downstream() {
+    let addresses = parsed(("10.8.0.1:80", "10.9.0.1:90"));
+    for (version, expected) in [
+        (
+            Version::V1,
+            b"PROXY TCP4 10.8.0.1 10.9.0.1 80 90\r\n".to_vec(),
+        ),
+        (Version::V2, v2(0x20, 0, b"")),
+    ] {
+        let header = upstream(version, PassThrough::All, &[tlv(1, b"a")]).encode_own(addresses);
+        assert_eq!(header, expected, "{version:?}");
+    }
 }
 
 #[test]
 fn upstream_headers_have_the_extensions_that_are_asked_for() {
-    let ipv4 = Some(("10.8.0.1:80", "10.9.0.1:90"));
+    let ipv4 = ("10.8.0.1:80", "10.9.0.1:90");
     let downstream = [tlv(1, b"a"), tlv(2, b"b"), tlv(3, b"c")];
     let these = PassThrough::These([1, 2].into());
     let binary = upstream(Version::V2, these, &[tlv(2, b"new")]);
@@ -376,7 +386,7 @@ fn upstream_headers_have_the_extensions_that_are_asked_for() {
     check_encoded(&binary, ipv4, &downstream, &v2(0x21, 0x11, &expected));
     let long = [tlv(1, &[0; 40000]), tlv(2, &[0; 40000])];
     let all = upstream(Version::V2, PassThrough::All, &[]);
-    let error = all.encode(None, &long).unwrap_err();
+    let error = all.encode(parsed(ipv4), &long).unwrap_err();
     assert_eq!(
         error.to_string(),
         "the extensions are longer than a PROXY header holds, which is 65,535 bytes"
@@ -478,7 +488,7 @@ proptest! {
         prop_assume!(unicast((source.ip(), 0), (destination.ip(), 0)).is_ok());
         let version = if binary { Version::V2 } else { Version::V1 };
         let header = upstream(version, PassThrough::Nothing, &[tlv(9, &value)]);
-        let header = header.encode(Some((source, destination)), &[]).unwrap();
+        let header = header.encode((source, destination), &[]).unwrap();
         let Verdict::Found(read) = inspect(&header) else {
             panic!("{:?}", inspect(&header));
         };

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use fairlead_xds::envoy::config::core::v3::{ProxyProtocolConfig, TlvEntry};
 use ppp::{v1, v2};
 
-use super::{PassThrough, Tlv, Version, tlv::kind_of};
+use super::{PassThrough, SIGNATURE_V2, Tlv, Version, tlv::kind_of};
 use crate::compile::At;
 
 /// Which header an upstream connection starts with.
@@ -57,7 +57,7 @@ impl Upstream {
     }
 
     /// The header that tells of a connection from the first address to the second, with extensions
-    /// of its own header; without addresses, that of a connection of the proxy itself.
+    /// of its own header.
     ///
     /// Addresses of two families are told as those of IPv6.
     ///
@@ -66,26 +66,18 @@ impl Upstream {
     /// Where there is more in it than a header holds.
     pub fn encode(
         &self,
-        addresses: Option<(SocketAddr, SocketAddr)>,
+        addresses: (SocketAddr, SocketAddr),
         downstream: &[Tlv],
     ) -> Result<Vec<u8>, EncodeError> {
-        let addresses = addresses.map(|(source, destination)| {
-            if source.is_ipv4() == destination.is_ipv4() {
-                (source, destination)
-            } else {
-                (mapped(source), mapped(destination))
-            }
-        });
-        match (self.version, addresses) {
-            (Version::V1, None) => Ok(b"PROXY UNKNOWN\r\n".to_vec()),
-            (Version::V1, Some(addresses)) => {
-                Ok(v1::Addresses::from(addresses).to_string().into_bytes())
-            }
-            (Version::V2, None) => self.extend(
-                v2::Builder::new(v2::Version::Two | v2::Command::Local, 0),
-                downstream,
-            ),
-            (Version::V2, Some(addresses)) => self.extend(
+        let (source, destination) = addresses;
+        let addresses = if source.is_ipv4() == destination.is_ipv4() {
+            addresses
+        } else {
+            (mapped(source), mapped(destination))
+        };
+        match self.version {
+            Version::V1 => Ok(line(addresses)),
+            Version::V2 => self.extend(
                 v2::Builder::with_addresses(
                     v2::Version::Two | v2::Command::Proxy,
                     v2::Protocol::Stream,
@@ -93,6 +85,19 @@ impl Upstream {
                 ),
                 downstream,
             ),
+        }
+    }
+
+    /// The header of a connection that the proxy makes for itself, as to check the health of the
+    /// upstream: version 1 tells its own two addresses, version 2 nothing but that, as Envoy does.
+    pub fn encode_own(&self, addresses: (SocketAddr, SocketAddr)) -> Vec<u8> {
+        match self.version {
+            Version::V1 => line(addresses),
+            Version::V2 => [
+                SIGNATURE_V2,
+                &[v2::Version::Two | v2::Command::Local, 0, 0, 0],
+            ]
+            .concat(),
         }
     }
 
@@ -110,6 +115,10 @@ impl Upstream {
         }
         header.build().map_err(|_| EncodeError::TooLong)
     }
+}
+
+fn line(addresses: (SocketAddr, SocketAddr)) -> Vec<u8> {
+    v1::Addresses::from(addresses).to_string().into_bytes()
 }
 
 fn added(at: &At<'_>, message: &TlvEntry) -> Option<Tlv> {

@@ -137,12 +137,6 @@ impl Plane {
         self.connections.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// How many connections are open.
-    pub fn open(&self) -> u64 {
-        let listeners = self.listeners.load();
-        listeners.all.iter().map(|active| active.open()).sum()
-    }
-
     /// Whether a connection to this address would come back to one of our own sockets.
     pub fn is_own(&self, address: SocketAddr) -> bool {
         let listeners = self.listeners.load();

@@ -393,10 +393,10 @@ impl Server {
         let server = self.store.server();
         server.set().state.set(self.lifecycle.state().number());
         server.set().live.set(0);
-        let plane = self.running.plane();
-        info!(connections = plane.open(), ?at_most, "draining");
+        let connections = self.running.connections();
+        info!(connections, ?at_most, "draining");
         select! {
-            drained = timeout(at_most, idle(until_idle, &plane)) => {
+            drained = timeout(at_most, idle(until_idle, &self.running)) => {
                 if drained.is_err() {
                     info!("the time to drain is over");
                 }
@@ -418,7 +418,7 @@ impl Server {
             ..
         } = self;
         running.stop();
-        let cut = running.plane().open();
+        let cut = running.connections();
         threads.stop();
         if cut > 0 {
             warn!(
@@ -502,11 +502,11 @@ fn provide(store: &Store, plane: &Arc<Plane>, lines: Counts) {
 }
 
 /// Returns when no connection is open, if that ends the drain.
-async fn idle(ends: bool, plane: &Plane) {
+async fn idle(ends: bool, running: &Running) {
     let mut look = interval(DRAIN_LOOK);
     loop {
         look.tick().await;
-        if ends && plane.open() == 0 {
+        if ends && running.connections() == 0 {
             return;
         }
     }

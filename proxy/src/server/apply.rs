@@ -73,7 +73,7 @@ pub(super) struct Running {
     listener_manager: Arc<Scope<Shared<ListenerManagerStatistics>>>,
     cluster_manager: Arc<Scope<Shared<ClusterManagerStatistics>>>,
     drain_time: Duration,
-    /// Listeners that are gone, whose sockets may still be open.
+    /// Listeners that are gone, whose sockets or connections may still be open.
     closing: Vec<Arc<Active>>,
     served: Option<Arc<Served>>,
 }
@@ -110,6 +110,13 @@ impl Running {
 
     pub(super) fn plane(&self) -> Arc<Plane> {
         self.plane.clone()
+    }
+
+    /// How many connections are open, with those of listeners that are gone.
+    pub(super) fn connections(&self) -> u64 {
+        let listeners = self.plane.listeners.load();
+        let all = listeners.all.iter().chain(&self.closing);
+        all.map(|active| active.open()).sum()
     }
 
     /// Where operators see what is in force.
@@ -248,7 +255,8 @@ impl Running {
                 }
             }
         }
-        self.closing.retain(|active| active.is_open());
+        self.closing
+            .retain(|active| active.is_open() || active.open() > 0);
         for gone in &before.all {
             if !now.all.iter().any(|active| Arc::ptr_eq(active, gone)) {
                 if !is_named(&gone.current().name, &now.all) {

@@ -23,7 +23,7 @@ use fairlead_proxy::{
 };
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, SanType};
 
-use crate::rig::{connect, until};
+use crate::rig::{DEADLINE, connect, until};
 
 /// A directory that is gone after the test.
 struct Scratch(PathBuf);
@@ -61,6 +61,12 @@ struct Process {
 impl Process {
     /// Runs the bootstrap in a thread; it names a port that nobody has for `ADMIN`.
     fn start(path: &Path, admin: SocketAddr) -> Self {
+        Self::start_with(path, admin, Duration::from_millis(200), false)
+    }
+
+    /// As [`start`](Self::start), with this time for what is not configured any more. Asked to end, it
+    /// first `drains` until it is idle, as a sidecar does.
+    fn start_with(path: &Path, admin: SocketAddr, drain_time: Duration, drains: bool) -> Self {
         install_provider();
         let options = Options {
             source: Source {
@@ -68,7 +74,7 @@ impl Process {
                 ..Source::default()
             },
             concurrency: 2,
-            drain_time: Duration::from_millis(200),
+            drain_time,
             file_flush_interval: FLUSH_INTERVAL,
             telemetry: None,
         };
@@ -78,10 +84,16 @@ impl Process {
                 .build()
                 .unwrap();
             runtime.block_on(async {
-                let server = Server::start(options, None, Arc::new(Conntrack))
+                let mut server = Server::start(options, None, Arc::new(Conntrack))
                     .await
                     .unwrap();
-                server.run().await.unwrap();
+                if drains {
+                    server.live().await.unwrap();
+                    server.drain(DEADLINE, true).await;
+                    server.end().await;
+                } else {
+                    server.run().await.unwrap();
+                }
             });
         });
         let process = Self {
@@ -116,8 +128,8 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        self.ask("POST", "/quitquitquit");
         if let Some(thread) = self.thread.take() {
+            self.ask("POST", "/quitquitquit");
             // A failure in it was told on standard error.
             let _ = thread.join();
         }
@@ -258,6 +270,25 @@ fn a_reload_leads_new_connections_elsewhere_and_keeps_those_of_others() {
     process.counted("tcp.kept.downstream_cx_total", "1");
     greeting(changed, "second");
     echoed(&mut other, "and here");
+}
+
+#[test]
+fn the_drain_carries_connections_of_listeners_that_are_gone() {
+    let scratch = Scratch::new("gone");
+    let (admin, gone, kept) = (free(), free(), free());
+    let clusters = [cluster("a", greeter("first"), "")];
+    let kept = listener("kept", kept, "a", "");
+    let both = [listener("gone", gone, "a", ""), kept.clone()];
+    let path = scratch.write("bootstrap.yaml", &bootstrap(admin, &both, &clusters));
+    let mut process = Process::start_with(&path, admin, 10 * DEADLINE, true);
+    let mut open = greeting(gone, "first");
+    scratch.write("bootstrap.yaml", &bootstrap(admin, &[kept], &clusters));
+    process.counted("listener_manager.total_listeners_draining", "1");
+    process.ask("POST", "/quitquitquit");
+    process.counted("server.live", "0");
+    echoed(&mut open, "still here");
+    drop(open);
+    process.thread.take().unwrap().join().unwrap();
 }
 
 #[test]

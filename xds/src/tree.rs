@@ -1,5 +1,7 @@
 //! YAML or JSON as a tree, with everything that was written: a key that is given twice stays twice.
 
+mod nesting;
+
 use std::{cell::Cell, fmt};
 
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
@@ -70,43 +72,66 @@ fn text(bytes: &[u8]) -> Result<&str, TreeError> {
 /// The tree of one YAML document.
 pub(crate) fn yaml(bytes: &[u8]) -> Result<Node, TreeError> {
     let text = text(bytes)?;
-    let budget = Cell::new(BUDGET);
-    Seed::root(&budget)
-        .deserialize(serde_norway::Deserializer::from_str(text))
-        .map_err(TreeError::Yaml)
+    if let Some(fault) = nesting::fault(text) {
+        return Err(TreeError::Yaml(fault));
+    }
+    yaml_within(text, &Bounds::default()).map_err(TreeError::Yaml)
+}
+
+fn yaml_within(text: &str, bounds: &Bounds) -> Result<Node, serde_norway::Error> {
+    Seed::root(bounds).deserialize(serde_norway::Deserializer::from_str(text))
 }
 
 /// The tree of one JSON text.
 pub(crate) fn json(bytes: &[u8]) -> Result<Node, TreeError> {
     let text = text(bytes)?;
-    let budget = Cell::new(BUDGET);
+    let bounds = Bounds::default();
     let mut deserializer = serde_json::Deserializer::from_str(text);
-    let tree = Seed::root(&budget).deserialize(&mut deserializer);
+    let tree = Seed::root(&bounds).deserialize(&mut deserializer);
     tree.and_then(|tree| deserializer.end().map(|()| tree))
         .map_err(TreeError::Json)
 }
 
+/// What a tree may be.
+struct Bounds {
+    /// Of [`BUDGET`].
+    left: Cell<usize>,
+    /// It is nested deeper than [`DEPTH`].
+    too_deep: Cell<bool>,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self {
+            left: Cell::new(BUDGET),
+            too_deep: Cell::new(false),
+        }
+    }
+}
+
 #[derive(Clone, Copy)]
 struct Seed<'a> {
-    budget: &'a Cell<usize>,
+    bounds: &'a Bounds,
     depth: usize,
 }
 
 impl<'a> Seed<'a> {
-    fn root(budget: &'a Cell<usize>) -> Self {
-        Self { budget, depth: 0 }
+    fn root(bounds: &'a Bounds) -> Self {
+        Self { bounds, depth: 0 }
     }
 
     fn spend<E: Error>(&self, text: usize) -> Result<(), E> {
         let cost = size_of::<(String, Node)>() + text;
-        let left = self.budget.get().checked_sub(cost);
-        self.budget
+        let left = self.bounds.left.get().checked_sub(cost);
+        self.bounds
+            .left
             .set(left.ok_or_else(|| E::custom("it is too large, with its aliases written out"))?);
         Ok(())
     }
 
     fn deeper<E: Error>(self) -> Result<Self, E> {
         if self.depth == DEPTH {
+            self.bounds.too_deep.set(true);
             return Err(E::custom(format!(
                 "it is nested deeper than {DEPTH} levels"
             )));

@@ -1,3 +1,5 @@
+use std::time::{Duration, Instant};
+
 use proptest::prelude::*;
 
 use super::*;
@@ -83,6 +85,62 @@ fn nesting_and_aliases_are_bounded() {
         yaml(format!("[&a {long}, {aliases}]").as_bytes()),
         "too large",
     );
+}
+
+#[test]
+fn what_nests_far_too_deep_is_refused_before_it_is_read() {
+    const LEVELS: usize = 50_000;
+    let closed = |open: &str, close: &str| open.repeat(LEVELS) + &close.repeat(LEVELS);
+    for (text, place) in [
+        (closed("[", "]"), "line 1 column 101"),
+        (closed("{a: ", "}"), "line 1 column 401"),
+        (closed("[a: ", "]"), "line 1 column "),
+        (closed("{\"]\": ", "}"), "line 1 column "),
+        (closed("{']''}': \n", "}"), "line 101 column 1"),
+        (closed("[ # ]]\n", "]"), "line 101 column 1"),
+        (
+            format!("a: it's\nb: {}", closed("[", "]")),
+            "line 2 column ",
+        ),
+        ("{a: ".repeat(LEVELS), "line 1 column 401"),
+        ("- ".repeat(LEVELS), "line 1 column "),
+    ] {
+        let started = Instant::now();
+        let tree = yaml(text.as_bytes());
+        let took = started.elapsed();
+        let shown = Quoted(&text);
+        let error = tree.expect_err("it is too deep").to_string();
+        assert!(
+            error.contains("deeper than 100 levels") && error.contains(place),
+            "{shown}: {error}"
+        );
+        // Read as a whole, some take minutes.
+        assert!(took < Duration::from_secs(10), "{shown}: {took:?}");
+    }
+}
+
+#[test]
+fn brackets_that_are_text_are_no_nesting() {
+    let many = "[{".repeat(2_000);
+    let lines = "  [\n".repeat(2_000);
+    for text in [
+        format!("a: '{many}'\nb: 1"),
+        format!("a: \"{many}\"\nb: 1"),
+        format!("a: x{many}\nb: 1"),
+        format!("a: x {many}\nb: 1"),
+        format!("a: |\n  x {many}\nb: 1"),
+        format!("a: |\n{lines}b: 1"),
+        format!("a: 1 # {many}\nb: 1"),
+        format!("a: {{b: '{many}', c: \"\\\"{many}\"}}\nb: 1"),
+        format!("a: [{}]\nb: 1", "[[]], {a: {}}, ".repeat(2_000)),
+    ] {
+        let tree = yaml(text.as_bytes());
+        let shown = Quoted(&text);
+        let Ok(Node::Map(entries)) = tree else {
+            panic!("{shown}: {tree:?}");
+        };
+        assert_eq!(entries[1], ("b".to_owned(), Node::Integer(1)), "{shown}");
+    }
 }
 
 #[test]

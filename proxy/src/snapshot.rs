@@ -1,13 +1,13 @@
 //! All that a proxy is told at a time, compiled from a bootstrap; and what a new one keeps of the one
 //! before.
 
+mod rest;
+
 use std::{cell::RefCell, collections::HashMap, sync::Arc};
 
 use fairlead_xds::{
     bootstrap::Pieces,
-    envoy::config::{
-        bootstrap::v3::Bootstrap, cluster::v3::Cluster, listener::v3::Listener as ListenerMessage,
-    },
+    envoy::config::{cluster::v3::Cluster, listener::v3::Listener as ListenerMessage},
 };
 use prost::{Message, Name, bytes::Bytes};
 
@@ -90,7 +90,7 @@ impl Snapshot {
         );
         distinct(&here.field("listeners"), &listeners);
         references(&here, &listeners, &clusters);
-        unsupported(&at, rest);
+        rest::compile(&at, rest);
         let flush = flush.filter(|_| findings.faults().is_empty())?;
         Some(Self {
             max_connections,
@@ -131,30 +131,6 @@ fn distinct(at: &At<'_>, listeners: &[Arc<Listener>]) {
                     .fault::<()>(format!("{address} is an address of element {first}, too"));
             }
         }
-    }
-}
-
-/// What would leave traffic or operators without what they were promised, were it passed over.
-fn unsupported(at: &At<'_>, bootstrap: &Bootstrap) {
-    let dynamic = bootstrap.dynamic_resources.as_ref();
-    if let Some(dynamic) = dynamic {
-        let at = at.field("dynamic_resources");
-        for (field, is_there) in [
-            ("lds_config", dynamic.lds_config.is_some()),
-            ("cds_config", dynamic.cds_config.is_some()),
-            ("ads_config", dynamic.ads_config.is_some()),
-        ] {
-            if is_there {
-                at.field(field)
-                    .fault::<()>("is not supported: say all in static_resources");
-            }
-        }
-    }
-    let admin = bootstrap.admin.as_ref();
-    if admin.is_some_and(|admin| !admin.allow_paths.is_empty()) {
-        at.field("admin")
-            .field("allow_paths")
-            .fault::<()>("is not supported: bind the admin address where only operators reach it");
     }
 }
 

@@ -148,6 +148,52 @@ impl Settings {
     }
 }
 
+impl Servers {
+    /// What a bootstrap says of all clusters is not done: where it names servers, or how these are asked,
+    /// names would lead elsewhere.
+    pub fn refuse_for_all(
+        at: &At<'_>,
+        resolver: Option<&TypedExtensionConfig>,
+        resolution: Option<&DnsResolutionConfig>,
+        over_tcp: bool,
+    ) {
+        let (at, servers) = if let Some(resolver) = resolver {
+            let at = at.field("typed_dns_resolver_config");
+            let servers = servers(&at, resolver);
+            (at, servers)
+        } else if let Some(resolution) = resolution {
+            let at = at.field("dns_resolution_config");
+            let servers = resolution_config(&at, resolution);
+            (at, servers)
+        } else {
+            let servers = Self {
+                over_tcp,
+                ..Self::default()
+            };
+            (at.field("use_tcp_for_dns_lookups"), Some(servers))
+        };
+        match servers {
+            Some(Self {
+                addresses,
+                over_tcp,
+                no_search,
+                time_out: _,
+                tries: _,
+            }) if !addresses.is_empty() || over_tcp || no_search => at.fault(
+                "is not supported for all clusters: give each that asks for names its own \
+                 typed_dns_resolver_config",
+            ),
+            Some(servers) if servers != Self::default() => {
+                at.unsupported(
+                    "is not done for all clusters, but for those that say it themselves",
+                );
+                None
+            }
+            _ => None::<()>,
+        };
+    }
+}
+
 fn family(at: &At<'_>, number: i32) -> Option<Family> {
     match DnsLookupFamily::try_from(number) {
         Ok(DnsLookupFamily::Auto) => Some(Family::Auto),

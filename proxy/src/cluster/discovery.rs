@@ -240,7 +240,15 @@ fn file(at: &At<'_>, cluster: &str, message: &EdsClusterConfig) -> Option<Discov
         service_name,
     } = message;
     let source = at.required("eds_config", eds_config.as_ref())?;
-    let (path, directory) = path(&at.field("eds_config"), source)?;
+    let at = at.field("eds_config");
+    let (path, directory) = path(&at, source)?;
+    // As in Envoy: a name that is misspelt would be waited for without end.
+    if !path.exists() {
+        return at.field("path_config_source").field("path").fault(format!(
+            "'{}' does not exist: write the endpoints there first, or none of them",
+            path.display()
+        ));
+    }
     let name = if service_name.is_empty() {
         cluster
     } else {
@@ -290,4 +298,35 @@ fn path(at: &At<'_>, source: &ConfigSource) -> Option<(PathBuf, Option<PathBuf>)
 /// The address that a connection to `original` goes to, in a cluster of type ORIGINAL_DST.
 pub fn original(original: SocketAddr, port: Option<u16>) -> SocketAddr {
     SocketAddr::new(original.ip(), port.unwrap_or(original.port()))
+}
+
+#[cfg(test)]
+mod tests {
+    use fairlead_xds::read::{Format, UnknownFields, read_message};
+
+    use super::*;
+    use crate::compile::Findings;
+
+    #[test]
+    fn a_file_of_endpoints_must_be_there() {
+        let check = |file: &str, expected: &[&str]| {
+            let text = format!(
+                "{{name: a, type: EDS, eds_cluster_config: {{eds_config: \
+                 {{path_config_source: {{path: {file}}}}}}}}}"
+            );
+            let read = read_message(text.as_bytes(), Format::Yaml, UnknownFields::Refuse);
+            let findings = Findings::default();
+            let compiled = Discovery::compile(&findings.at("c"), &read.expect("a cluster").message);
+            let told: Vec<_> = findings.faults().iter().map(ToString::to_string).collect();
+            assert_eq!(told, expected);
+            assert_eq!(compiled.is_some(), expected.is_empty());
+        };
+        check("/dev/null", &[]);
+        check(
+            "/nowhere/endpoints.yaml",
+            &["c.eds_cluster_config.eds_config.path_config_source.path: \
+                 '/nowhere/endpoints.yaml' does not exist: write the endpoints there first, or none \
+                 of them"],
+        );
+    }
 }

@@ -32,7 +32,13 @@ static SOUND: LazyLock<String> = LazyLock::new(|| {
     let key = KeyPair::generate().unwrap();
     let certificate = CertificateParams::default().self_signed(&key).unwrap();
     let quoted = |pem: String| format!("{pem:?}");
+    // Its content does not matter here, only that it is there.
+    let endpoints = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/tests/fuzz/bootstrap/sound.yaml"
+    );
     include_str!("bootstrap/sound.yaml")
+        .replace("ENDPOINTS", endpoints)
         .replace("CERTIFICATE", &quoted(certificate.pem()))
         .replace("PRIVATE_KEY", &quoted(key.serialize_pem()))
 });

@@ -18,7 +18,7 @@ use tokio::{
     select,
     signal::unix::{Signal, SignalKind, signal},
     sync::mpsc,
-    time::{interval, sleep, timeout},
+    time::{Interval, interval, sleep, timeout},
 };
 use tracing::{error, info, warn};
 
@@ -33,7 +33,7 @@ use crate::{
     compile::{Findings, values::socket_address},
     configuration::{self, ConfigurationError, KeptBootstrap, Source, Stamp, read_secrets},
     descriptors,
-    lifecycle::{Lifecycle, Stop},
+    lifecycle::{Lifecycle, State, Stop},
     listener::config::Surroundings,
     network_filter::local_ratelimit::SharedTokenBuckets,
     original_dst::Redirect,
@@ -210,10 +210,15 @@ pub struct Server {
     admin_port: Option<u16>,
     writer: Writer,
     seen: Stamp,
+    looks: Interval,
+    /// What is in force as soon as its clusters have found their endpoints; at the start, nothing is
+    /// before that.
+    pending: Option<Pending>,
 }
 
 impl Server {
-    /// Reads the configuration, and starts all that it asks for.
+    /// Reads the configuration, takes all addresses that it names, and answers at the admin port. Traffic
+    /// is carried from now on if no cluster has to look for its endpoints, or else when they are found.
     ///
     /// # Errors
     /// Something could not be started, and nothing runs.
@@ -260,8 +265,18 @@ impl Server {
         let admin_port = admin_port.map(|address| address.port());
         provide(&store, &running.plane(), writer.counts());
         let next = running.prepare(&snapshot, &bootstrap.bootstrap, None)?;
-        next.warm().await;
-        running.put(&threads, next)?;
+        let pending = if next.is_warm() {
+            running.put(&threads, next)?;
+            lifecycle.workers_started();
+            None
+        } else {
+            running.show_clusters(&next);
+            // What was read is kept for operators.
+            Some(Pending {
+                next,
+                bootstrap: None,
+            })
+        };
         let (signal, watch) = drain::channel();
         if let Some(listener) = admin {
             let mut shown = options.clone();
@@ -285,7 +300,6 @@ impl Server {
         drop(watch);
         let contexts = compiler.contexts.clone();
         tokio::spawn(tls::watch(contexts, tls::log));
-        lifecycle.workers_started();
         let flusher = Flusher::new(
             store.clone(),
             lifecycle.clone(),
@@ -310,6 +324,8 @@ impl Server {
             admin_port,
             writer,
             seen,
+            looks: interval(POLL),
+            pending,
         })
     }
 
@@ -340,59 +356,89 @@ impl Server {
     /// Runs until a signal or an operator ends it.
     ///
     /// # Errors
-    /// A worker is lost, or signals cannot be had.
+    /// A worker is lost, or what was prepared cannot be started.
     pub async fn run(mut self) -> anyhow::Result<()> {
-        info!(concurrency = self.options.concurrency, "ready");
-        let stop = self.live().await;
+        let stop = match self.initialize().await {
+            Ok(None) => {
+                info!(concurrency = self.options.concurrency, "ready");
+                self.live().await
+            }
+            Ok(Some(stop)) => Ok(stop),
+            Err(cause) => Err(cause),
+        };
         self.end().await;
         stop.map(|_| ())
+    }
+
+    /// Returns when traffic is carried, or before that, if somebody asks for the end.
+    ///
+    /// # Errors
+    /// A worker is lost, or what was prepared cannot be started.
+    pub async fn initialize(&mut self) -> anyhow::Result<Option<Stop>> {
+        if !self.is_live() {
+            info!("no traffic is carried before the clusters have found their endpoints");
+        }
+        while !self.is_live() {
+            if let Some(stop) = self.next().await? {
+                return Ok(Some(stop));
+            }
+        }
+        Ok(None)
     }
 
     /// Carries traffic until somebody asks for the end.
     ///
     /// # Errors
-    /// A worker is lost, or signals cannot be had.
+    /// A worker is lost.
     pub async fn live(&mut self) -> anyhow::Result<Stop> {
-        let mut looks = interval(POLL);
-        let mut pending: Option<Pending> = None;
         loop {
-            select! {
-                signal = self.termination.received() => {
-                    info!(signal, "asked to end");
-                    return Ok(Stop::Gracefully);
+            if let Some(stop) = self.next().await? {
+                return Ok(stop);
+            }
+        }
+    }
+
+    /// Whether a configuration is in force.
+    fn is_live(&self) -> bool {
+        self.lifecycle.state() != State::PreInitializing
+    }
+
+    /// Waits for what happens next, and does what is to be done then; whether that is to end.
+    async fn next(&mut self) -> anyhow::Result<Option<Stop>> {
+        select! {
+            signal = self.termination.received() => {
+                info!(signal, "asked to end");
+                return Ok(Some(Stop::Gracefully));
+            }
+            stop = asked(&mut self.asked) => {
+                info!(?stop, "asked to end on an admin port");
+                return Ok(Some(stop));
+            }
+            () = self.threads.failed() => anyhow::bail!(
+                "a worker has ended by the panic told above: the process cannot go on without it"
+            ),
+            _ = self.hang_up.recv() => self.reload(),
+            _ = self.user.recv() => self.reopen.ask(),
+            () = warm(self.pending.as_ref()) => {
+                if let Some(warmed) = self.pending.take() {
+                    self.put(warmed)?;
                 }
-                stop = asked(&mut self.asked) => {
-                    info!(?stop, "asked to end on an admin port");
-                    return Ok(stop);
-                }
-                () = self.threads.failed() => anyhow::bail!(
-                    "a worker has ended by the panic told above: the process cannot go on without it"
-                ),
-                _ = self.hang_up.recv() => self.reload(&mut pending),
-                _ = self.user.recv() => self.reopen.ask(),
-                () = warm(pending.as_ref()) => {
-                    if let Some(warmed) = pending.take() {
-                        self.put(warmed);
-                    }
-                }
-                _ = looks.tick() => {
-                    let now = stamp(&self.options.source);
-                    if now.is_some() && now != self.seen {
-                        self.reload(&mut pending);
-                    }
+            }
+            _ = self.looks.tick() => {
+                let now = stamp(&self.options.source);
+                if now.is_some() && now != self.seen {
+                    self.reload();
                 }
             }
         }
+        Ok(None)
     }
 
     /// Wants no more traffic, but carries what comes, until the time is over, somebody asks again, or
     /// no connection is left, if that ends it.
     pub async fn drain(&mut self, at_most: Duration, until_idle: bool) {
         self.lifecycle.drain();
-        // At once, not only when the process next tells how it is.
-        let server = self.store.server();
-        server.set().state.set(self.lifecycle.state().number());
-        server.set().live.set(0);
+        self.tell_state();
         let connections = self.running.connections();
         info!(connections, ?at_most, "draining");
         select! {
@@ -433,8 +479,16 @@ impl Server {
         writer.flush();
     }
 
+    /// At once, not only when the process next tells how it is.
+    fn tell_state(&self) {
+        let state = self.lifecycle.state();
+        let server = self.store.server();
+        server.set().state.set(state.number());
+        server.set().live.set(u64::from(state == State::Live));
+    }
+
     /// Takes the configuration as it is now; a faulty one changes nothing.
-    fn reload(&mut self, pending: &mut Option<Pending>) {
+    fn reload(&mut self) {
         self.seen = stamp(&self.options.source);
         if let (Some(path), None) = (&self.options.source.path, &self.seen) {
             error!(
@@ -443,13 +497,13 @@ impl Server {
             );
             return;
         }
-        match self.prepare(pending.as_ref()) {
-            Ok(next) => *pending = Some(next),
+        match self.prepare() {
+            Ok(next) => self.pending = Some(next),
             Err(cause) => error!("the configuration in use stays: {cause}"),
         }
     }
 
-    fn prepare(&self, earlier: Option<&Pending>) -> Result<Pending, StartError> {
+    fn prepare(&self) -> Result<Pending, StartError> {
         let (bootstrap, warnings) = self.options.source.read()?;
         for warning in warnings {
             warn!("{warning}");
@@ -457,27 +511,40 @@ impl Server {
         let running = &self.running;
         running.warn_of_what_needs_a_restart(&bootstrap);
         let snapshot = self.compiler.compile(&bootstrap, &running.listeners())?;
-        let earlier = earlier.map(|pending| &pending.next);
+        let earlier = self.pending.as_ref().map(|pending| &pending.next);
         let next = running.prepare(&snapshot, &bootstrap.bootstrap, earlier)?;
-        Ok(Pending { next, bootstrap })
+        Ok(Pending {
+            next,
+            bootstrap: Some(bootstrap),
+        })
     }
 
-    fn put(&mut self, pending: Pending) {
+    fn put(&mut self, pending: Pending) -> Result<(), ApplyError> {
         let Pending { next, bootstrap } = pending;
         match self.running.put(&self.threads, next) {
             Ok(()) => {
-                self.running.showing(&bootstrap);
-                info!("another configuration is in use");
+                if let Some(bootstrap) = &bootstrap {
+                    self.running.showing(bootstrap);
+                }
+                if self.is_live() {
+                    info!("another configuration is in use");
+                } else {
+                    self.lifecycle.workers_started();
+                    self.tell_state();
+                }
             }
-            Err(cause) => error!("the configuration in use stays: {cause}"),
+            Err(cause) if self.is_live() => error!("the configuration in use stays: {cause}"),
+            Err(cause) => return Err(cause),
         }
+        Ok(())
     }
 }
 
 /// A configuration that is in force as soon as its clusters have found their endpoints.
 struct Pending {
     next: Next,
-    bootstrap: Pieces,
+    /// What it was read from, if that is not shown yet.
+    bootstrap: Option<Pieces>,
 }
 
 async fn warm(pending: Option<&Pending>) {

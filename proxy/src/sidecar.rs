@@ -107,6 +107,20 @@ impl Sidecar {
     /// # Errors
     /// A worker is lost, or signals cannot be had.
     pub async fn run(mut self) -> anyhow::Result<()> {
+        let stop = match self.server.initialize().await {
+            Ok(None) => self.carry().await,
+            Ok(Some(stop)) => Ok(stop),
+            Err(cause) => Err(cause),
+        };
+        self.server.end().await;
+        // The last answers, to whoever asked for the end; what is left ends with the runtime.
+        let _ = timeout(LAST_ANSWERS, self.health.drain()).await;
+        info!("ended");
+        stop.map(|_| ())
+    }
+
+    /// Carries traffic, and drains at the end.
+    async fn carry(&mut self) -> anyhow::Result<Stop> {
         let config = &self.answers.config;
         info!(
             node = config.node.id(),
@@ -121,11 +135,7 @@ impl Sidecar {
             let until_idle = config.exit_on_zero_connections;
             self.server.drain(at_most, until_idle).await;
         }
-        self.server.end().await;
-        // The last answers, to whoever asked for the end; what is left ends with the runtime.
-        let _ = timeout(LAST_ANSWERS, self.health.drain()).await;
-        info!("ended");
-        stop.map(|_| ())
+        stop
     }
 }
 

@@ -35,6 +35,11 @@ pub struct Kept {
 }
 
 impl Kept {
+    /// Whether its endpoints are known, or could not be found out.
+    pub fn is_warm(&self) -> bool {
+        self.warm.as_ref().is_none_or(|warm| *warm.borrow())
+    }
+
     /// Returns when its endpoints are known for the first time, or could not be found out.
     pub async fn warm(&self) {
         if let Some(warm) = &self.warm {
@@ -69,6 +74,10 @@ pub fn start(config: &Arc<ClusterConfig>, before: Option<&Cluster>, store: &Stor
     let making = making(config);
     let set = EndpointSet::update(before.as_deref(), &first, |_| Vec::new(), making);
     let cluster = Arc::new(Cluster::new(config.clone(), set, failing, store));
+    if let Some(updates) = cluster.statistics.updates.made() {
+        // Of one of the same name that was not warm yet.
+        updates.warming_state.set(0);
+    }
     let mut warmed = None;
     let mut tasks = Vec::new();
     let mut spawn = |task: AbortHandle| tasks.push(task);
@@ -78,6 +87,7 @@ pub fn start(config: &Arc<ClusterConfig>, before: Option<&Cluster>, store: &Stor
             let logical = matches!(config.discovery, Discovery::LogicalDns(_));
             let (warm, is_warm) = watch::channel(false);
             warmed = Some(is_warm);
+            cluster.statistics.updates.set().warming_state.set(1);
             let names = Names {
                 cluster: cluster.clone(),
                 assignment: both.0.clone(),

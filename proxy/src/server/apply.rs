@@ -270,6 +270,11 @@ impl Running {
         Ok(())
     }
 
+    /// Has operators see the clusters of what is not in force yet: which of them look for endpoints.
+    pub(super) fn show_clusters(&mut self, next: &Next) {
+        self.put_clusters(next.clusters.clone());
+    }
+
     /// Listens; nobody accepts yet.
     fn open(&self, threads: &Threads, new: NewListener) -> Result<Opened, ApplyError> {
         let listener = new.listener;

@@ -82,6 +82,11 @@ impl Next {
         })
     }
 
+    /// Whether no cluster looks for its endpoints any more.
+    pub(super) fn is_warm(&self) -> bool {
+        self.clusters.values().all(|kept| kept.is_warm())
+    }
+
     /// Returns when all clusters have found their endpoints, or have had the time to.
     pub(super) async fn warm(&self) {
         let all = async {

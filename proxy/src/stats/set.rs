@@ -132,6 +132,11 @@ impl<T: Set> Shared<T> {
     pub fn set(&self) -> &T {
         self.0.get_or_init(Box::default)
     }
+
+    /// The statistics, if anybody has counted any.
+    pub fn made(&self) -> Option<&T> {
+        self.0.get().map(Box::as_ref)
+    }
 }
 
 impl<T: Set> Part for Shared<T> {

@@ -4,15 +4,15 @@ mod admin;
 
 use std::{
     fs,
-    io::{Read, Write},
-    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
+    io::{ErrorKind, Read, Write},
+    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket},
     path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicU8, Ordering},
     },
     thread::{self, JoinHandle},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use fairlead_proxy::{
@@ -61,12 +61,19 @@ struct Process {
 impl Process {
     /// Runs the bootstrap in a thread; it names a port that nobody has for `ADMIN`.
     fn start(path: &Path, admin: SocketAddr) -> Self {
-        Self::start_with(path, admin, Duration::from_millis(200), false)
+        let process = Self::begin(path, admin);
+        process.becomes_live();
+        process
     }
 
-    /// As [`start`](Self::start), with this time for what is not configured any more. Asked to end, it
+    /// The same, and does not wait until it carries traffic.
+    fn begin(path: &Path, admin: SocketAddr) -> Self {
+        Self::begin_with(path, admin, Duration::from_millis(200), false)
+    }
+
+    /// As [`begin`](Self::begin), with this time for what is not configured any more. Asked to end, it
     /// first `drains` until it is idle, as a sidecar does.
-    fn start_with(path: &Path, admin: SocketAddr, drain_time: Duration, drains: bool) -> Self {
+    fn begin_with(path: &Path, admin: SocketAddr, drain_time: Duration, drains: bool) -> Self {
         install_provider();
         let options = Options {
             source: Source {
@@ -88,6 +95,7 @@ impl Process {
                     .await
                     .unwrap();
                 if drains {
+                    assert!(server.initialize().await.unwrap().is_none());
                     server.live().await.unwrap();
                     server.drain(DEADLINE, true).await;
                     server.end().await;
@@ -101,10 +109,13 @@ impl Process {
             thread: Some(thread),
         };
         until("the admin port", || TcpStream::connect(admin).ok());
-        until("the listeners", || {
-            process.ask("GET", "/ready").contains("LIVE").then_some(())
-        });
         process
+    }
+
+    fn becomes_live(&self) {
+        until("the listeners", || {
+            self.ask("GET", "/ready").contains("LIVE").then_some(())
+        });
     }
 
     fn ask(&self, method: &str, path: &str) -> String {
@@ -272,6 +283,73 @@ fn a_reload_leads_new_connections_elsewhere_and_keeps_those_of_others() {
     echoed(&mut other, "and here");
 }
 
+/// A cluster that nobody tells its endpoint: the one who is asked does not answer.
+fn unanswered(name: &str, server: SocketAddr) -> String {
+    format!(
+        r#"
+  - name: {name}
+    type: STRICT_DNS
+    typed_dns_resolver_config:
+      name: cares
+      typed_config:
+        "@type": type.googleapis.com/envoy.extensions.network.dns_resolver.cares.v3.CaresDnsResolverConfig
+        resolvers: [{}]
+    load_assignment:
+      cluster_name: {name}
+      endpoints: [{{lb_endpoints: [{{endpoint: {{address: {{socket_address: {{address: a.example, port_value: 1}}}}}}}}]}}]"#,
+        socket(server)
+    )
+}
+
+#[test]
+fn operators_are_answered_while_clusters_look_for_their_endpoints() {
+    let scratch = Scratch::new("warming");
+    let (admin, address) = (free(), free());
+    let silent = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let upstream = greeter("found");
+    let slow = unanswered("slow", silent.local_addr().unwrap());
+    let listeners = [listener("l", address, "slow", "")];
+    let path = scratch.write("bootstrap.yaml", &bootstrap(admin, &listeners, &[slow]));
+    let process = Process::begin(&path, admin);
+    let answer = process.ask("GET", "/ready");
+    assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+    assert!(answer.trim_end().ends_with("PRE_INITIALIZING"), "{answer}");
+    let told = process.ask("GET", "/init_dump");
+    assert!(told.contains("\"cluster slow\""), "{told}");
+    process.counted("server.state", "2");
+    process.counted("cluster.slow.warming_state", "1");
+    let refused = TcpStream::connect(address).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
+    // What is wrong changes nothing; what need not look any more is carried.
+    scratch.write("bootstrap.yaml", "static_resources: {listeners: 1}");
+    let clusters = [cluster("slow", upstream, "")];
+    scratch.write("bootstrap.yaml", &bootstrap(admin, &listeners, &clusters));
+    process.becomes_live();
+    greeting(address, "found");
+    process.counted("server.state", "0");
+    process.counted("cluster.slow.warming_state", "0");
+    let told = process.ask("GET", "/init_dump");
+    assert!(told.trim_end().ends_with("{}"), "{told}");
+}
+
+#[test]
+fn the_start_ends_when_an_operator_asks_for_it() {
+    let scratch = Scratch::new("start-ends");
+    let (admin, address) = (free(), free());
+    let silent = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let slow = unanswered("slow", silent.local_addr().unwrap());
+    let listeners = [listener("l", address, "slow", "")];
+    let path = scratch.write("bootstrap.yaml", &bootstrap(admin, &listeners, &[slow]));
+    let process = Process::begin(&path, admin);
+    let started = Instant::now();
+    drop(process);
+    assert!(
+        started.elapsed() < Duration::from_secs(4),
+        "it was waited for"
+    );
+    assert!(TcpStream::connect(admin).is_err());
+}
+
 #[test]
 fn the_drain_carries_connections_of_listeners_that_are_gone() {
     let scratch = Scratch::new("gone");
@@ -280,7 +358,8 @@ fn the_drain_carries_connections_of_listeners_that_are_gone() {
     let kept = listener("kept", kept, "a", "");
     let both = [listener("gone", gone, "a", ""), kept.clone()];
     let path = scratch.write("bootstrap.yaml", &bootstrap(admin, &both, &clusters));
-    let mut process = Process::start_with(&path, admin, 10 * DEADLINE, true);
+    let mut process = Process::begin_with(&path, admin, 10 * DEADLINE, true);
+    process.becomes_live();
     let mut open = greeting(gone, "first");
     scratch.write("bootstrap.yaml", &bootstrap(admin, &[kept], &clusters));
     process.counted("listener_manager.total_listeners_draining", "1");

@@ -145,7 +145,7 @@ pub(super) static HANDLERS: [Handler<Served>; 34] = [
         help: "dump what initialization waits for",
         parameters: &[parameter("mask", "The part that is asked for")],
         mutates: false,
-        answer: |_, _| process::init_dump(),
+        answer: |served, _| process::init_dump(served),
     },
     Handler {
         path: "/listeners",

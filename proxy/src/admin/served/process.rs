@@ -157,9 +157,27 @@ pub(super) fn tap() -> Response {
     )
 }
 
-/// `/init_dump`: the port is open when nothing is waited for any more.
-pub(super) fn init_dump() -> Response {
-    handler::json(&json!({}))
+/// `/init_dump`: what is waited for before traffic is carried.
+pub(super) fn init_dump(served: &Served) -> Response {
+    let clusters = served.plane.clusters.load();
+    let mut waiting: Vec<String> = clusters
+        .values()
+        .filter(|cluster| {
+            let updates = cluster.statistics.updates.made();
+            updates.is_some_and(|updates| updates.warming_state.value() > 0)
+        })
+        .map(|cluster| format!("cluster {}", cluster.config.name))
+        .collect();
+    if waiting.is_empty() {
+        return handler::json(&json!({}));
+    }
+    waiting.sort();
+    handler::json(&json!({
+        "unready_targets_dumps": [{
+            "name": "init manager clusters",
+            "target_names": waiting,
+        }],
+    }))
 }
 
 /// `/contention`

@@ -36,7 +36,7 @@ impl Names {
                     std::error::Error::source(&error)
                 );
                 // Nobody need wait for what will not come.
-                self.warm.send_replace(true);
+                self.warmed();
                 return pending().await;
             }
         };
@@ -78,7 +78,7 @@ impl Names {
             if changed {
                 self.assign(&known);
             }
-            self.warm.send_replace(true);
+            self.warmed();
             failures = if failed { failures + 1 } else { 0 };
             let refresh = &self.settings.refresh;
             sleep(if failed {
@@ -88,6 +88,13 @@ impl Names {
             })
             .await;
         }
+    }
+
+    /// Nobody need wait any more.
+    fn warmed(&self) {
+        let updates = self.cluster.statistics.updates.set();
+        updates.warming_state.set(0);
+        self.warm.send_replace(true);
     }
 
     fn names(&self) -> impl Iterator<Item = &str> {

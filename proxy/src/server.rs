@@ -2,6 +2,7 @@
 //! drains and ends.
 
 mod apply;
+mod at_start;
 mod flush;
 mod next;
 
@@ -24,6 +25,7 @@ use tracing::{error, info, warn};
 
 use self::{
     apply::{ApplyError, Running},
+    at_start::AtStart,
     flush::Flusher,
     next::Next,
 };
@@ -210,6 +212,7 @@ pub struct Server {
     admin_port: Option<u16>,
     writer: Writer,
     seen: Stamp,
+    at_start: AtStart,
     looks: Interval,
     /// What is in force as soon as its clusters have found their endpoints; at the start, nothing is
     /// before that.
@@ -241,6 +244,7 @@ impl Server {
             Sinks::start(options.file_flush_interval).map_err(failed("the access log"))?;
         // Before anything is made of it, which then takes the memory that packing needed.
         let kept = KeptBootstrap::new(&bootstrap);
+        let at_start = AtStart::of(&bootstrap);
         let store = Arc::new(Store::new(stats_config(&bootstrap.bootstrap)?));
         let admin_address = admin_address(&bootstrap.bootstrap)?;
         let (reopen, lines) = (sinks.reopen(), sinks.counts());
@@ -324,6 +328,7 @@ impl Server {
             admin_port,
             writer,
             seen,
+            at_start,
             looks: interval(POLL),
             pending,
         })
@@ -509,7 +514,9 @@ impl Server {
             warn!("{warning}");
         }
         let running = &self.running;
-        running.warn_of_what_needs_a_restart(&bootstrap);
+        for field in self.at_start.changed(&bootstrap) {
+            warn!("{field} has changed, which needs a restart: the one in use stays");
+        }
         let snapshot = self.compiler.compile(&bootstrap, &running.listeners())?;
         let earlier = self.pending.as_ref().map(|pending| &pending.next);
         let next = running.prepare(&snapshot, &bootstrap.bootstrap, earlier)?;

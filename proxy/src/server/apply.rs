@@ -4,7 +4,6 @@ use std::{collections::HashMap, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use fairlead_xds::{bootstrap::Pieces, envoy::config::bootstrap::v3::Bootstrap};
 use tokio::net::TcpListener;
-use tracing::warn;
 
 use super::next::{self, NewListener, Next, Slot};
 use crate::{
@@ -127,34 +126,6 @@ impl Running {
     pub(super) fn showing(&self, bootstrap: &Pieces) {
         if let Some(served) = &self.served {
             served.bootstrap.replace(bootstrap);
-        }
-    }
-
-    /// Some of a bootstrap is read at the start alone.
-    pub(super) fn warn_of_what_needs_a_restart(&self, next: &Pieces) {
-        let Some(served) = &self.served else {
-            return;
-        };
-        let now = served.bootstrap.pieces();
-        let secrets_changed = now.secrets != next.secrets;
-        let (now, next) = (&now.bootstrap, &next.bootstrap);
-        for (field, changed) in [
-            ("admin", now.admin != next.admin),
-            ("stats_config", now.stats_config != next.stats_config),
-            (
-                "layered_runtime",
-                now.layered_runtime != next.layered_runtime,
-            ),
-            ("static_resources.secrets", secrets_changed),
-            ("stats_flush", now.stats_flush != next.stats_flush),
-            (
-                "stats_flush_interval",
-                now.stats_flush_interval != next.stats_flush_interval,
-            ),
-        ] {
-            if changed {
-                warn!("{field} has changed, which needs a restart: the one in use stays");
-            }
         }
     }
 

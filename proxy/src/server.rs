@@ -132,6 +132,7 @@ impl Compiler {
         before: &[Arc<crate::listener::config::Listener>],
     ) -> Result<Snapshot, ConfigurationError> {
         let findings = Findings::default();
+        self.contexts.look_at_files();
         let with = Surroundings {
             contexts: &self.contexts,
             logs: LogSurroundings {

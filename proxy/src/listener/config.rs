@@ -282,6 +282,11 @@ impl Listener {
             let kept = before
                 .and_then(|before| before.all_chains().find(|known| known.fingerprint == same));
             match kept {
+                // It is made for its faults alone.
+                Some(kept) if kept.is_doubtful(with.contexts) => {
+                    FilterChain::compile(at, chain, &stat_name, with)?;
+                    Some(kept.clone())
+                }
                 Some(kept) => Some(kept.clone()),
                 None => FilterChain::compile(at, chain, &stat_name, with).map(Arc::new),
             }
@@ -373,6 +378,13 @@ impl Base<'_> {
 }
 
 impl FilterChain {
+    /// Whether files of its certificates are gone, or hold something else than what is in use.
+    fn is_doubtful(&self, contexts: &Contexts) -> bool {
+        self.tls
+            .as_ref()
+            .is_some_and(|tls| tls.is_doubtful(contexts))
+    }
+
     #[expect(
         deprecated,
         reason = "each field is looked at, so that none is ignored unseen"

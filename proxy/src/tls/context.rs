@@ -10,7 +10,7 @@ mod common;
 mod server;
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::SystemTime,
@@ -50,6 +50,8 @@ struct Shared {
     servers: Interned<DownstreamTls>,
     identities: Interned<Identity>,
     expectations: Interned<Expectation>,
+    /// Of servers and identities whose files do not hold what they were made of.
+    doubtful: HashSet<Digest>,
 }
 
 /// Values that are found by their hash while somebody holds them.
@@ -82,7 +84,12 @@ impl<T> Interned<T> {
     }
 
     fn all(&self) -> impl Iterator<Item = Arc<T>> {
-        self.values.values().filter_map(Weak::upgrade)
+        self.entries().map(|(_, value)| value)
+    }
+
+    fn entries(&self) -> impl Iterator<Item = (Digest, Arc<T>)> {
+        let held = |(digest, value): (&Digest, &Weak<T>)| Some((*digest, value.upgrade()?));
+        self.values.iter().filter_map(held)
     }
 }
 
@@ -133,6 +140,25 @@ impl Contexts {
             .collect()
     }
 
+    /// Looks which files hold something else than what is in use, or are gone, so that a configuration
+    /// that is compiled next is not accepted for what they held once.
+    pub fn look_at_files(&self) {
+        let mut shared = self.shared();
+        let servers = shared.servers.entries();
+        let servers = servers.map(|(digest, server)| (digest, server as Arc<dyn Reload>));
+        let identities = shared.identities.entries();
+        let identities = identities.map(|(digest, identity)| (digest, identity as Arc<dyn Reload>));
+        shared.doubtful = servers
+            .chain(identities)
+            .filter(|(_, context)| !context.files().are_in_use())
+            .map(|(digest, _)| digest)
+            .collect();
+    }
+
+    fn is_doubtful(&self, digest: &Digest) -> bool {
+        self.shared().doubtful.contains(digest)
+    }
+
     /// The certificates of all contexts in use, for operators; those of equal ones once.
     pub fn certificates(&self) -> Vec<HeldCertificates> {
         let shared = self.shared();
@@ -162,7 +188,7 @@ impl Contexts {
         }
         let inputs = self.inputs();
         let outcome = context.reload(&inputs);
-        files.update(inputs.files.into_inner());
+        files.update(inputs.files.into_inner(), outcome.is_ok());
         Some(Reloaded {
             role: context.role(),
             files: changed,

@@ -67,22 +67,32 @@ pub(super) trait Reload {
 
 /// Files, as they were when they were last read.
 #[derive(Debug)]
-pub(super) struct Files(Vec<Read>);
+pub(super) struct Files {
+    read: Vec<Read>,
+    /// What they held then could be used.
+    sound: bool,
+}
 
 impl Files {
+    /// Of what was read, and could be used.
     pub(super) fn new(read: Vec<Read>) -> Self {
-        Self(read)
+        Self { read, sound: true }
     }
 
     /// Where they are.
     pub(super) fn paths(&self) -> Vec<PathBuf> {
-        self.0.iter().map(|read| read.path.clone()).collect()
+        self.read.iter().map(|read| read.path.clone()).collect()
+    }
+
+    /// Whether what is in use is what they hold now.
+    pub(super) fn are_in_use(&self) -> bool {
+        self.sound && self.read.iter().all(Read::is_current)
     }
 
     /// Those that hold something else now.
     pub(super) fn changed(&mut self, now: SystemTime) -> Vec<PathBuf> {
         let mut changed = Vec::new();
-        for file in &mut self.0 {
+        for file in &mut self.read {
             let stamp = Stamp::of(&file.path).ok();
             let settled = stamp.as_ref().is_some_and(|stamp| stamp.is_settled(now));
             if settled && stamp == file.stamp && file.is_settled {
@@ -100,10 +110,12 @@ impl Files {
         changed
     }
 
-    /// Takes over what was read just now. What was not reached stays to be looked at.
-    pub(super) fn update(&mut self, read: Vec<Read>) {
-        self.0
+    /// Takes over what was read just now, and whether it could be used. What was not reached stays to be
+    /// looked at.
+    pub(super) fn update(&mut self, read: Vec<Read>, sound: bool) {
+        self.read
             .retain(|old| !read.iter().any(|new| new.path == old.path));
-        self.0.extend(read);
+        self.read.extend(read);
+        self.sound = sound;
     }
 }

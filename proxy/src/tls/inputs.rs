@@ -56,6 +56,18 @@ pub(super) struct Read {
     pub(super) digest: Option<[u8; 32]>,
 }
 
+impl Read {
+    /// Whether the file is there, and holds what it held.
+    pub(super) fn is_current(&self) -> bool {
+        let stamp = Stamp::of(&self.path).ok();
+        if self.is_settled && stamp.is_some() && stamp == self.stamp {
+            return true;
+        }
+        let bytes = fs::read(&self.path).ok();
+        bytes.is_some_and(|bytes| Some(sha256(&bytes)) == self.digest)
+    }
+}
+
 /// What is read while a context is made.
 #[derive(Debug)]
 pub(super) struct Inputs<'a> {

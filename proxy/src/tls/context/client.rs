@@ -328,11 +328,18 @@ impl Identity {
         bytes.push(has_sans.into());
         let digest = sha256(&bytes);
         bytes.truncate(message_length);
-        if let Some(known) = contexts.shared().identities.find(&digest) {
-            return Some((known, digest));
+        let known = contexts.shared().identities.find(&digest);
+        if let Some(known) = &known
+            && !contexts.is_doubtful(&digest)
+        {
+            return Some((known.clone(), digest));
         }
         let inputs = contexts.inputs();
         let common = Common::compile(at, message, has_sans, Role::Client, &inputs)?;
+        // It takes over by itself what its files hold.
+        if let Some(known) = known {
+            return Some((known, digest));
+        }
         if !common.trust.as_ref().is_some_and(|trust| trust.verifies()) {
             at.field("validation_context")
                 .unsupported("has no trusted_ca: any certificate of a server is accepted");

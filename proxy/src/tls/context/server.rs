@@ -95,11 +95,18 @@ impl DownstreamTls {
     pub fn compile(at: &At<'_>, message: &Message, contexts: &Contexts) -> Option<Arc<Self>> {
         let message_bytes = message.encode_to_vec();
         let digest = sha256(&message_bytes);
-        if let Some(known) = contexts.shared().servers.find(&digest) {
-            return Some(known);
+        let known = contexts.shared().servers.find(&digest);
+        if let Some(known) = &known
+            && !contexts.is_doubtful(&digest)
+        {
+            return Some(known.clone());
         }
         let inputs = contexts.inputs();
         let server = Server::compile(at, message, digest, &inputs)?;
+        // It takes over by itself what its files hold.
+        if let Some(known) = known {
+            return Some(known);
+        }
         let made = Arc::new(Self {
             message: message_bytes.into(),
             current: ArcSwap::from_pointee(server),
@@ -108,6 +115,11 @@ impl DownstreamTls {
         });
         contexts.shared().servers.keep(digest, &made);
         Some(made)
+    }
+
+    /// Whether its files were found to hold something else than what is in use, or to be gone.
+    pub fn is_doubtful(&self, contexts: &Contexts) -> bool {
+        contexts.is_doubtful(&sha256(&self.message))
     }
 
     pub(in super::super) fn current(&self) -> Arc<Server> {

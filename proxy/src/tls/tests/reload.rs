@@ -19,7 +19,10 @@ use fairlead_xds::envoy::{
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::kit::*;
-use crate::tls::{Contexts, watch};
+use crate::{
+    compile::Findings,
+    tls::{Contexts, DownstreamTls, UpstreamTls, watch},
+};
 
 /// A directory that the kubelet writes: `..data` leads to the newest version.
 struct Volume(PathBuf);
@@ -152,6 +155,72 @@ async fn a_file_that_is_written_in_place_is_noticed_long_after() {
     assert!(gone[0].outcome.is_err());
     fs::write(volume.path("tls.key"), first.key).unwrap();
     assert!(contexts.reload(later)[0].outcome.is_ok());
+}
+
+#[test]
+fn a_configuration_is_compiled_for_what_files_hold_now() {
+    let ca = Authority::new("mesh");
+    let volume = Volume::new("now");
+    let pair = ca.issue(&[SERVER]);
+    volume.write("..1", &pair, &ca);
+    let contexts = contexts();
+    let listener = volume.listener();
+    let caller = UpstreamTlsContext {
+        common_tls_context: listener.common_tls_context.clone(),
+        ..UpstreamTlsContext::default()
+    };
+    let told = || {
+        let findings = Findings::default();
+        contexts.look_at_files();
+        let server = DownstreamTls::compile(&findings.at("server"), &listener, &contexts);
+        let client = UpstreamTls::compile(&findings.at("client"), &caller, &contexts);
+        let compiled = server.zip(client);
+        assert_eq!(compiled.is_some(), findings.faults().is_empty());
+        let faults = findings.faults();
+        let told: Vec<_> = faults.iter().map(ToString::to_string).collect();
+        (compiled, told)
+    };
+    let (in_use, faults) = told();
+    assert_eq!(faults, [""; 0]);
+    let is_in_use = || {
+        let (again, faults) = told();
+        assert_eq!(faults, [""; 0]);
+        let ((server, _), (before, _)) = (again.unwrap(), in_use.as_ref().unwrap());
+        assert!(Arc::ptr_eq(&server, before));
+        assert_eq!(contexts.held(), (1, 1, 1));
+    };
+    is_in_use();
+
+    let other = ca.issue(&[SERVER]);
+    let key = volume.path("..1/tls.key");
+    for (content, words) in [
+        (None, "private_key.filename: read '"),
+        (
+            Some(&other.key),
+            "private_key: is not the key of the certificate",
+        ),
+    ] {
+        fs::remove_file(&key).unwrap();
+        if let Some(content) = content {
+            fs::write(&key, content).unwrap();
+        }
+        for noticed in [false, true] {
+            if noticed {
+                let reloaded = contexts.reload(SystemTime::now());
+                assert!(reloaded.iter().all(|one| one.outcome.is_err()));
+            }
+            let (compiled, faults) = told();
+            assert!(compiled.is_none());
+            for (fault, side) in faults.iter().zip(["server", "client"]) {
+                let place = format!("{side}.common_tls_context.tls_certificates[0].{words}");
+                assert!(fault.starts_with(&place), "{fault}");
+            }
+            assert_eq!(faults.len(), 2);
+        }
+        fs::write(&key, &pair.key).unwrap();
+        contexts.reload(SystemTime::now());
+        is_in_use();
+    }
 }
 
 #[tokio::test]

@@ -14,7 +14,9 @@ FROM ${RUST} AS programs
 WORKDIR /source
 COPY . .
 # The image's own toolchain, not one that rustup would fetch for rust-toolchain.toml.
-ENV RUSTUP_TOOLCHAIN=1.95.0 CARGO_ENCODED_RUSTFLAGS=-Ctarget-feature=+crt-static
+ENV RUSTUP_TOOLCHAIN=1.95.0
+# Static; relocations take a byte or two each, not 24 that are read at each start and stay in memory.
+ENV RUSTFLAGS="-Ctarget-feature=+crt-static -Clink-arg=-Wl,-z,pack-relative-relocs"
 RUN [ -d bin ] || { \
       target="$(rustc -vV | sed -n 's/^host: //p')" \
       && cargo build --release --locked --target "$target" --package fairlead-webhook --package fairlead-cli \

@@ -67,16 +67,6 @@ pub enum SubsetUse {
     FallbackPanic,
 }
 
-/// How many subsets there are.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub struct SubsetCounts {
-    /// Subsets: `lb_subsets_active`.
-    pub active: u64,
-    /// Endpoints that are left out of a subset that has one already:
-    /// `lb_subsets_single_host_per_subset_duplicate`.
-    pub single_host_duplicates: u64,
-}
-
 /// One worker's way of choosing among the endpoints of a cluster.
 #[derive(Debug)]
 pub struct Balancer {
@@ -121,12 +111,6 @@ impl Balancer {
             built => built.insert(Box::new(Built::new(config, set))),
         };
         built.choose(config, choice, rng)
-    }
-
-    /// How many subsets there are, as of the last choice.
-    pub fn subset_counts(&self) -> SubsetCounts {
-        let subsets = self.built.as_ref().and_then(|built| built.subsets.as_ref());
-        subsets.map(Subsets::counts).unwrap_or_default()
     }
 
     /// Forgets what it built, as of a cluster that is not called any more.

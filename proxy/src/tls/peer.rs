@@ -72,11 +72,6 @@ impl PeerCertificate {
         parsed.as_deref()
     }
 
-    /// In lower case hexadecimal digits.
-    pub fn sha256_fingerprint(&self) -> String {
-        hex(self.sha256().as_ref())
-    }
-
     pub(super) fn sha256(&self) -> [u8; 32] {
         sha256(&self.der)
     }

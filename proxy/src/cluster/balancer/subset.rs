@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use super::{
-    Choice, Chosen, SubsetCounts, SubsetUse,
+    Choice, Chosen, SubsetUse,
     group::{Group, Localities},
 };
 use crate::cluster::{
@@ -45,7 +45,6 @@ pub fn names(config: &SubsetConfig, set: &EndpointSet) -> BTreeSet<SubsetName> {
 #[derive(Debug)]
 struct BySelector {
     subsets: Box<[Subset]>,
-    single_host_duplicates: u64,
 }
 
 #[derive(Debug)]
@@ -81,14 +80,6 @@ impl Subsets {
             by_selector: by_selector.collect(),
             default: None,
             default_exists: set.endpoints().any(is_default),
-        }
-    }
-
-    pub(super) fn counts(&self) -> SubsetCounts {
-        let selectors = self.by_selector.iter();
-        SubsetCounts {
-            active: selectors.clone().map(|one| one.subsets.len() as u64).sum(),
-            single_host_duplicates: selectors.map(|one| one.single_host_duplicates).sum(),
         }
     }
 
@@ -291,16 +282,9 @@ impl BySelector {
         }
         // Stable: of several endpoints with the same values the first stays.
         subsets.sort_by(|left, right| left.values.cmp(&right.values));
-        let all = subsets.len();
         subsets.dedup_by(|later, first| later.values == first.values);
-        let single_host_duplicates = if selector.single_host {
-            (all - subsets.len()) as u64
-        } else {
-            0
-        };
         Self {
             subsets: subsets.into(),
-            single_host_duplicates,
         }
     }
 }

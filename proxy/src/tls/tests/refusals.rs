@@ -279,7 +279,8 @@ async fn a_certificate_can_be_named_by_its_hash() {
     let (pair, other) = (ca.issue(&[SERVER]), ca.issue(&[SERVER]));
     let contexts = contexts();
     let der = CertificateDer::from_pem_slice(pair.chain.as_bytes()).unwrap();
-    let hash = crate::tls::PeerCertificate::new(&der).sha256_fingerprint();
+    let hash = crate::tls::PeerCertificate::new(&der).sha256();
+    let hash = hash.iter().map(|byte| format!("{byte:02x}")).collect();
     let message = UpstreamTlsContext {
         common_tls_context: Some(common(
             &[],

@@ -322,12 +322,12 @@ async fn secrets_in_a_file_are_merged_with_the_default_and_read_again() {
     let server = server(&contexts, &strict(&ca.issue(&[SERVER]), &ca));
     let (at_client, at_server) = talk(&client, &server, asking()).await;
     assert!(at_client.validated && at_server.validated);
-    let before = at_server.peer.unwrap().sha256_fingerprint();
+    let before = at_server.peer.unwrap();
     volume.write("..2", &ca.issue(&[CLIENT]), &ca);
     assert!(contexts.reload(SystemTime::now())[0].outcome.is_ok());
     let (at_client, at_server) = talk(&client, &server, asking()).await;
     assert!(!at_client.resumed);
-    assert_ne!(at_server.peer.unwrap().sha256_fingerprint(), before);
+    assert_ne!(at_server.peer.unwrap().der(), before.der());
 }
 
 #[tokio::test(start_paused = true)]

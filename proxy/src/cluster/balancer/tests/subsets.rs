@@ -215,26 +215,6 @@ fn a_subset_may_be_one_endpoint_whatever_its_priority() {
         locality("a", 1, 0, [with(2, &wanted), with(3, &wanted)]),
     ]);
     check_subset(&config, &only, Some(&wanted), &[2], SubsetUse::Selected);
-    let config = BalancerConfig {
-        subsets: Some(Box::new(config)),
-        ..config_of_round_robin()
-    };
-    let mut balancer = Balancer::new(Arc::new(config));
-    assert_eq!(balancer.subset_counts(), SubsetCounts::default());
-    balancer.choose(
-        &only,
-        &anyone(Instant::now()),
-        &mut fastrand::Rng::with_seed(1),
-    );
-    let counts = SubsetCounts {
-        active: 1,
-        single_host_duplicates: 1,
-    };
-    assert_eq!(balancer.subset_counts(), counts);
-}
-
-fn config_of_round_robin() -> BalancerConfig {
-    config(round_robin())
 }
 
 #[test]

@@ -24,13 +24,13 @@ use crate::stats::{
     },
 };
 
-/// An endpoint that failed too often in a row.
+/// What outlier detection is told of an endpoint.
 #[derive(Debug)]
-pub struct Failure {
-    /// The endpoint.
-    pub endpoint: Arc<Endpoint>,
-    /// How it failed.
-    pub kind: Kind,
+pub enum Finding {
+    /// It failed too often in a row, in this way.
+    Failing(Arc<Endpoint>, Kind),
+    /// An active health check of it succeeded.
+    Checked(Arc<Endpoint>),
 }
 
 /// What others wait for, of clusters whose endpoints are checked or whose connections end with the
@@ -55,7 +55,7 @@ pub struct Cluster {
     /// What bounds it.
     pub breakers: Arc<CircuitBreakers>,
     endpoints: ArcSwap<EndpointSet>,
-    failing: Option<mpsc::UnboundedSender<Failure>>,
+    findings: Option<mpsc::UnboundedSender<Finding>>,
     signals: Option<Box<Signals>>,
     special: Option<Box<Special>>,
     balancers: OnceLock<Box<[Mutex<Balancer>]>>,
@@ -66,7 +66,7 @@ impl Cluster {
     pub fn new(
         config: Arc<ClusterConfig>,
         endpoints: EndpointSet,
-        failing: Option<mpsc::UnboundedSender<Failure>>,
+        findings: Option<mpsc::UnboundedSender<Finding>>,
         store: &Store,
     ) -> Self {
         let statistics = store.cluster(&config.stat_name);
@@ -83,7 +83,7 @@ impl Cluster {
             special: Special::of(&config, &breakers, store),
             breakers,
             config,
-            failing,
+            findings,
             signals: signals.then(Box::default),
             endpoints: ArcSwap::from_pointee(endpoints),
             balancers: OnceLock::new(),
@@ -216,13 +216,22 @@ impl Cluster {
 
     /// Tells what came of a connection to one of its endpoints.
     pub fn outcome(&self, endpoint: &Arc<Endpoint>, outcome: Outcome) {
-        let (Some(config), Some(failing)) = (&self.config.outlier, &self.failing) else {
+        let (Some(config), Some(findings)) = (&self.config.outlier, &self.findings) else {
             return;
         };
         for kind in endpoint.state().monitor().count(config, outcome) {
-            let endpoint = endpoint.clone();
             // Nobody listens any more when the cluster is not configured any more.
-            let _ = failing.send(Failure { endpoint, kind });
+            let _ = findings.send(Finding::Failing(endpoint.clone(), kind));
+        }
+    }
+
+    /// Tells that an active health check of one of its endpoints succeeded.
+    pub fn checked(&self, endpoint: &Arc<Endpoint>) {
+        if let Some(findings) = &self.findings
+            && endpoint.state().has(HealthFlag::FailedOutlierCheck)
+        {
+            // As above.
+            let _ = findings.send(Finding::Checked(endpoint.clone()));
         }
     }
 

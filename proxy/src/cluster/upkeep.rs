@@ -59,10 +59,10 @@ impl Drop for Kept {
 
 /// Starts a cluster; `before` is one of the same name whose endpoints are known.
 pub fn start(config: &Arc<ClusterConfig>, before: Option<&Cluster>, store: &Store) -> Kept {
-    let (failing, failures) = match &config.outlier {
+    let (findings, found) = match &config.outlier {
         Some(_) => {
-            let (failing, failures) = mpsc::unbounded_channel();
-            (Some(failing), Some(failures))
+            let (findings, found) = mpsc::unbounded_channel();
+            (Some(findings), Some(found))
         }
         None => (None, None),
     };
@@ -73,7 +73,7 @@ pub fn start(config: &Arc<ClusterConfig>, before: Option<&Cluster>, store: &Stor
     let before = before.map(Cluster::endpoints);
     let making = making(config);
     let set = EndpointSet::update(before.as_deref(), &first, |_| Vec::new(), making);
-    let cluster = Arc::new(Cluster::new(config.clone(), set, failing, store));
+    let cluster = Arc::new(Cluster::new(config.clone(), set, findings, store));
     if let Some(updates) = cluster.statistics.updates.made() {
         // Of one of the same name that was not warm yet.
         updates.warming_state.set(0);
@@ -116,10 +116,10 @@ pub fn start(config: &Arc<ClusterConfig>, before: Option<&Cluster>, store: &Stor
             .abort_handle(),
         );
     }
-    if let (Some(outlier), Some(failures)) = (&config.outlier, failures) {
+    if let (Some(outlier), Some(found)) = (&config.outlier, found) {
         let detector = Detector::new(outlier.clone());
         let counted = store.outlier_detection(&config.stat_name);
-        spawn(tokio::spawn(detect(cluster.clone(), detector, failures, counted)).abort_handle());
+        spawn(tokio::spawn(detect(cluster.clone(), detector, found, counted)).abort_handle());
     }
     Kept {
         cluster,
@@ -134,3 +134,6 @@ fn making(config: &ClusterConfig) -> Making {
         now: Instant::now(),
     }
 }
+
+#[cfg(test)]
+mod tests;

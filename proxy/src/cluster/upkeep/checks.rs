@@ -104,6 +104,9 @@ async fn check_one(cluster: Arc<Cluster>, endpoint: Arc<Endpoint>, counted: Heal
         state.set(HealthFlag::DegradedActiveHc, conclusion.degraded);
         let timed_out = matches!(finding.outcome, Outcome::Unreachable { timed_out: true });
         state.set(HealthFlag::ActiveHcTimeout, timed_out);
+        if let Outcome::Passed { .. } = finding.outcome {
+            cluster.checked(&endpoint);
+        }
         if conclusion.changed {
             let name = &*cluster.config.name;
             if conclusion.healthy {

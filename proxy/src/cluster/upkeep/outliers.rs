@@ -8,7 +8,7 @@ use tracing::info;
 use crate::{
     cluster::{
         outlier::{Detector, Event},
-        running::{Cluster, Failure},
+        running::{Cluster, Finding},
     },
     stats::{Scope, Set as _, Shared, sets::cluster::OutlierDetectionStatistics},
 };
@@ -19,22 +19,24 @@ type OutlierStatistics = Arc<Scope<Shared<OutlierDetectionStatistics>>>;
 pub(super) async fn detect(
     cluster: Arc<Cluster>,
     mut detector: Detector,
-    mut failures: mpsc::UnboundedReceiver<Failure>,
+    mut findings: mpsc::UnboundedReceiver<Finding>,
     counted: OutlierStatistics,
 ) {
     let mut sweeps = interval(detector.interval());
     let mut random = fastrand::Rng::new();
     loop {
         let events = select! {
-            failure = failures.recv() => {
-                let Some(Failure { endpoint, kind }) = failure else {
+            finding = findings.recv() => {
+                let Some(finding) = finding else {
                     return;
                 };
                 detector.update(&cluster.endpoints());
-                detector
-                    .failing(&endpoint, kind, Instant::now(), &mut random)
-                    .into_iter()
-                    .collect()
+                match finding {
+                    Finding::Failing(endpoint, kind) => {
+                        detector.failing(&endpoint, kind, Instant::now(), &mut random)
+                    }
+                    Finding::Checked(endpoint) => detector.checked(&endpoint).into_iter().collect(),
+                }
             }
             _ = sweeps.tick() => {
                 detector.update(&cluster.endpoints());

@@ -6,7 +6,7 @@ mod file;
 mod names;
 mod outliers;
 
-use std::{sync::Arc, time::Instant};
+use std::{collections::HashMap, sync::Arc, time::Instant};
 
 use tokio::{
     sync::{mpsc, watch},
@@ -18,6 +18,7 @@ use super::{
     assignment::Assignment,
     config::ClusterConfig,
     discovery::Discovery,
+    endpoint::{Endpoint, HealthFlag},
     endpoint_set::{EndpointSet, Making},
     outlier::Detector,
     running::Cluster,
@@ -70,9 +71,10 @@ pub fn start(config: &Arc<ClusterConfig>, before: Option<&Cluster>, store: &Stor
         Discovery::Static(assignment) => assignment.clone(),
         _ => Assignment::default(),
     };
-    let before = before.map(Cluster::endpoints);
-    let making = making(config);
-    let set = EndpointSet::update(before.as_deref(), &first, |_| Vec::new(), making);
+    let set = EndpointSet::update(None, &first, |_| Vec::new(), making(config));
+    if let Some(before) = before {
+        carry_over(&before.endpoints(), &set);
+    }
     let cluster = Arc::new(Cluster::new(config.clone(), set, findings, store));
     if let Some(updates) = cluster.statistics.updates.made() {
         // Of one of the same name that was not warm yet.
@@ -125,6 +127,29 @@ pub fn start(config: &Arc<ClusterConfig>, before: Option<&Cluster>, store: &Stor
         cluster,
         warm: warmed,
         tasks,
+    }
+}
+
+/// Has endpoints that are to be checked begin as healthy as they were, so that traffic need not wait for
+/// the first checks. All else ends with what the cluster was told before: who would take back an endpoint
+/// that another detector ejected, or another check found unhealthy?
+fn carry_over(before: &EndpointSet, now: &EndpointSet) {
+    let unchecked = |endpoint: &&Arc<Endpoint>| endpoint.state().has(HealthFlag::PendingActiveHc);
+    let mut unchecked = now.endpoints().filter(unchecked).peekable();
+    if unchecked.peek().is_none() {
+        return;
+    }
+    let place = |endpoint: &Endpoint| (endpoint.address, endpoint.health_check_address());
+    let known: HashMap<_, _> = before
+        .endpoints()
+        .map(|endpoint| (place(endpoint), endpoint))
+        .collect();
+    for endpoint in unchecked {
+        if let Some(known) = known.get(&place(endpoint)) {
+            for flag in HealthFlag::OF_CHECKS {
+                endpoint.state().set(flag, known.state().has(flag));
+            }
+        }
     }
 }
 

@@ -28,6 +28,17 @@ pub enum HealthFlag {
     ActiveHcTimeout = 1 << 5,
 }
 
+impl HealthFlag {
+    /// What active health checks find out.
+    pub const OF_CHECKS: [Self; 5] = [
+        Self::FailedActiveHc,
+        Self::DegradedActiveHc,
+        Self::PendingActiveHc,
+        Self::ExcludedViaImmediateHcFail,
+        Self::ActiveHcTimeout,
+    ];
+}
+
 /// What all workers know of an endpoint. It survives new assignments of the same address.
 #[derive(Debug)]
 pub struct State {

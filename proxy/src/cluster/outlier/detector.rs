@@ -203,14 +203,6 @@ impl Detector {
         events
     }
 
-    /// Uses all endpoints again, as when detection ends.
-    pub fn release(&mut self) -> Vec<Event> {
-        self.ejected = 0;
-        let ejected = self.watched.values_mut();
-        let ejected = ejected.filter(|watched| watched.ejected.is_some());
-        ejected.map(Watched::uneject).collect()
-    }
-
     fn eject(
         &mut self,
         address: SocketAddr,

@@ -130,3 +130,24 @@ async fn a_check_that_succeeds_brings_back_who_was_ejected() {
     until("back", healthy).await;
     assert_eq!(counted.set().ejections_active.value(), 0);
 }
+
+#[tokio::test]
+async fn what_is_told_anew_takes_no_ejection_over_but_what_checks_found() {
+    // Nobody listens there.
+    let address = "127.91.7.3:9".parse().unwrap();
+    let store = Store::new(StatsConfig::default());
+    let (checked, unchecked) = (compiled(address, true), compiled(address, false));
+    let before = start(&unchecked, None, &store);
+    let endpoint = only(&before.cluster);
+    fail(&before.cluster);
+    until("ejected", || endpoint.health() == Health::Unhealthy).await;
+    let now = start(&checked, Some(&before.cluster), &store);
+    // Without a check yet: as before, but for the ejection.
+    assert_eq!(only(&now.cluster).health(), Health::Healthy);
+    let endpoint = only(&now.cluster);
+    until("checked", || endpoint.health() == Health::Unhealthy).await;
+    let again = start(&checked, Some(&now.cluster), &store);
+    assert_eq!(only(&again.cluster).health(), Health::Unhealthy);
+    let unwatched = start(&unchecked, Some(&again.cluster), &store);
+    assert_eq!(only(&unwatched.cluster).health(), Health::Healthy);
+}

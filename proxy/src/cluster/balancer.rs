@@ -112,11 +112,6 @@ impl Balancer {
         };
         built.choose(config, choice, rng)
     }
-
-    /// Forgets what it built, as of a cluster that is not called any more.
-    pub fn rest(&mut self) {
-        self.built = None;
-    }
 }
 
 impl Built {

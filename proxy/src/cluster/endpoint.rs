@@ -182,21 +182,6 @@ impl Endpoint {
         }
     }
 
-    /// Its health by Envoy's kinds, by what is assigned and what was found out: as `/clusters` tells,
-    /// and as [`StatusSet`](super::policy::StatusSet) is asked.
-    pub fn health_status(&self) -> HealthStatus {
-        let assigned = self.attributes.health_status;
-        match (self.health(), assigned) {
-            (
-                Health::Unhealthy,
-                HealthStatus::Unhealthy | HealthStatus::Draining | HealthStatus::Timeout,
-            )
-            | (Health::Healthy, _) => assigned,
-            (Health::Unhealthy, _) => HealthStatus::Unhealthy,
-            (Health::Degraded, _) => HealthStatus::Degraded,
-        }
-    }
-
     /// Whether it is left out of what the health of its level is measured by.
     pub fn is_excluded(&self, ignore_new: bool) -> bool {
         let state = &self.state;
@@ -299,27 +284,6 @@ mod tests {
             Health::Degraded,
             "/degraded_active_hc",
         );
-    }
-
-    #[test]
-    fn the_kind_of_health_is_the_worst_that_is_known() {
-        use HealthFlag as F;
-        use HealthStatus as S;
-        for (assigned, flag, expected) in [
-            (S::Unknown, None, S::Unknown),
-            (S::Healthy, None, S::Healthy),
-            (S::Draining, None, S::Draining),
-            (S::Draining, Some(F::FailedActiveHc), S::Draining),
-            (S::Healthy, Some(F::FailedOutlierCheck), S::Unhealthy),
-            (S::Degraded, Some(F::FailedActiveHc), S::Unhealthy),
-            (S::Unknown, Some(F::DegradedActiveHc), S::Degraded),
-        ] {
-            let endpoint = endpoint(assigned);
-            if let Some(flag) = flag {
-                endpoint.state().set(flag, true);
-            }
-            assert_eq!(endpoint.health_status(), expected);
-        }
     }
 
     /// There are as many of them as pods.

@@ -5,6 +5,7 @@ use super::{
     sets::{Side, cluster::ClusterStatistics},
     *,
 };
+use crate::tls::Event;
 
 fn store() -> Arc<Store> {
     Arc::new(Store::new(StatsConfig::default()))
@@ -175,8 +176,8 @@ fn example(store: &Arc<Store>) -> Vec<Arc<dyn Source>> {
     let a_b = store.cluster("a-b");
     a_b.connections.of(worker(1)).upstream_cx_total.increment();
     let tls = store.tls(Side::Cluster, "a");
-    let suite = rustls::CipherSuite::TLS13_AES_128_GCM_SHA256;
-    tls.of(worker(0)).cipher(suite);
+    let cipher = Event::Cipher("TLS_AES_128_GCM_SHA256");
+    tls.of(worker(0)).count(&cipher);
     let subscription = store.endpoint_subscription("a");
     subscription.set().version_text.set("v<1>");
     vec![a, a_b, tls, subscription]

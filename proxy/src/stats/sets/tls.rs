@@ -71,62 +71,6 @@ impl TlsStatistics {
         }
     }
 
-    /// Counts the protocol of a handshake.
-    pub fn version(&self, version: rustls::ProtocolVersion) {
-        match version {
-            rustls::ProtocolVersion::TLSv1_2 => self.versions_tls_1_2.increment(),
-            rustls::ProtocolVersion::TLSv1_3 => self.versions_tls_1_3.increment(),
-            // rustls agrees on no other.
-            _ => {}
-        }
-    }
-
-    /// Counts the cipher suite of a handshake.
-    pub fn cipher(&self, suite: rustls::CipherSuite) {
-        use rustls::CipherSuite as Suite;
-        let counter = match suite {
-            Suite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256 => {
-                &self.ciphers_ecdhe_ecdsa_aes128_gcm_sha256
-            }
-            Suite::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384 => {
-                &self.ciphers_ecdhe_ecdsa_aes256_gcm_sha384
-            }
-            Suite::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256 => {
-                &self.ciphers_ecdhe_ecdsa_chacha20_poly1305
-            }
-            Suite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256 => {
-                &self.ciphers_ecdhe_rsa_aes128_gcm_sha256
-            }
-            Suite::TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384 => {
-                &self.ciphers_ecdhe_rsa_aes256_gcm_sha384
-            }
-            Suite::TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256 => {
-                &self.ciphers_ecdhe_rsa_chacha20_poly1305
-            }
-            Suite::TLS13_AES_128_GCM_SHA256 => &self.ciphers_tls_aes_128_gcm_sha256,
-            Suite::TLS13_AES_256_GCM_SHA384 => &self.ciphers_tls_aes_256_gcm_sha384,
-            Suite::TLS13_CHACHA20_POLY1305_SHA256 => &self.ciphers_tls_chacha20_poly1305_sha256,
-            // rustls agrees on no other.
-            _ => return,
-        };
-        counter.increment();
-    }
-
-    /// Counts the group in which a handshake exchanged its keys.
-    pub fn curve(&self, group: rustls::NamedGroup) {
-        use rustls::NamedGroup as Group;
-        let counter = match group {
-            Group::secp256r1 => &self.curves_p256,
-            Group::secp384r1 => &self.curves_p384,
-            Group::secp521r1 => &self.curves_p521,
-            Group::X25519 => &self.curves_x25519,
-            Group::X25519MLKEM768 => &self.curves_x25519_mlkem768,
-            // rustls agrees on no other.
-            _ => return,
-        };
-        counter.increment();
-    }
-
     /// Counts the algorithm with which the peer signed in a handshake.
     pub fn signature(&self, scheme: rustls::SignatureScheme) {
         use rustls::SignatureScheme as Scheme;

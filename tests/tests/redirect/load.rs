@@ -2,7 +2,8 @@
 
 use std::{
     io::{self, Read, Write},
-    net::{SocketAddr, TcpListener, TcpStream},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream},
+    ops::RangeInclusive,
     sync::{
         Mutex, PoisonError,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -25,6 +26,9 @@ const UNCAPTURED: u8 = b'u';
 const INBOUND_PACE: Duration = Duration::from_millis(1);
 /// From one outbound connection to the next.
 const OUTBOUND_PACE: Duration = Duration::from_millis(4);
+/// Where clients connect from, one after the other. None is taken again as long as the connection tracker
+/// may remember what came from it: it would go where that went, without a look at the rules of nat.
+const PORTS: RangeInclusive<u16> = 20_000..=u16::MAX;
 /// From one run to the next.
 const RUN_PACE: Duration = Duration::from_millis(100);
 const RUNS: usize = 50;
@@ -166,13 +170,15 @@ impl Load {
     /// Makes connections at a steady pace until the runs are over.
     fn keep_up(&self, pace: Duration, address: &str) {
         let destination = address.parse().expect("an address");
+        let mut ports = PORTS.cycle();
         let mut next = Instant::now();
         while !self.ends.load(Ordering::Relaxed) {
             thread::sleep(next.saturating_duration_since(Instant::now()));
             // What a busy machine could not do in time is not made up for at once.
             next = (next + pace).max(Instant::now());
             let run = self.run.load(Ordering::Relaxed);
-            let fault = match connect(destination) {
+            let port = ports.next().expect("ports without end");
+            let fault = match connect(port, destination) {
                 Ok(CAPTURED) => None,
                 Ok(_) => Some(format!("{address} was not captured")),
                 Err(error) => Some(format!("{address} failed: {error}")),
@@ -184,9 +190,16 @@ impl Load {
     }
 }
 
-/// Connects, and returns what is answered.
-fn connect(destination: SocketAddr) -> io::Result<u8> {
+/// Connects from a port, and returns what is answered.
+fn connect(port: u16, destination: SocketAddr) -> io::Result<u8> {
     let socket = Socket::new(Domain::for_address(destination), Type::STREAM, None)?;
+    let any: IpAddr = if destination.is_ipv4() {
+        Ipv4Addr::UNSPECIFIED.into()
+    } else {
+        socket.set_only_v6(true)?;
+        Ipv6Addr::UNSPECIFIED.into()
+    };
+    socket.bind(&SocketAddr::new(any, port).into())?;
     // Its port is free again at once.
     socket.set_linger(Some(Duration::ZERO))?;
     socket.connect_timeout(&destination.into(), DEADLINE)?;

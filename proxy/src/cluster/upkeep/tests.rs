@@ -32,6 +32,18 @@ use crate::{
     tls::Contexts,
 };
 
+/// A sound cluster.
+pub(super) fn config(message: &Message) -> ClusterConfig {
+    let findings = Findings::default();
+    let contexts = Contexts::new(
+        |_| None,
+        |_, _| Err("no secrets are read here".to_owned()),
+        Box::default(),
+    );
+    let config = ClusterConfig::compile(&findings.at("stock"), message, None, &contexts);
+    config.unwrap_or_else(|| panic!("{:?}", findings.faults()))
+}
+
 /// One endpoint, which is checked ten times a second, if at all, and ejected for an hour.
 fn compiled(address: SocketAddr, checked: bool) -> Arc<ClusterConfig> {
     let seconds = |seconds| Some(Seconds { seconds, nanos: 0 });
@@ -82,14 +94,7 @@ fn compiled(address: SocketAddr, checked: bool) -> Arc<ClusterConfig> {
         health_checks: check.into_iter().collect(),
         ..Message::default()
     };
-    let findings = Findings::default();
-    let contexts = Contexts::new(
-        |_| None,
-        |_, _| Err("no secrets are read here".to_owned()),
-        Box::default(),
-    );
-    let config = ClusterConfig::compile(&findings.at("stock"), &message, None, &contexts);
-    Arc::new(config.unwrap_or_else(|| panic!("{:?}", findings.faults())))
+    Arc::new(config(&message))
 }
 
 fn only(cluster: &Cluster) -> Arc<Endpoint> {

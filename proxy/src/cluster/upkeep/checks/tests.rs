@@ -21,7 +21,7 @@ use fairlead_xds::{
 use tokio::{io::AsyncReadExt, join, net::TcpListener};
 
 use super::*;
-use crate::{compile::Findings, tls::Contexts};
+use crate::cluster::upkeep::tests::config;
 
 /// What begins a handshake of TLS.
 const HANDSHAKE: u8 = 22;
@@ -66,14 +66,7 @@ fn compiled(socket: Socket) -> ClusterConfig {
         }],
         ..Message::default()
     };
-    let findings = Findings::default();
-    let contexts = Contexts::new(
-        |_| None,
-        |_, _| Err("no secrets are read here".to_owned()),
-        Box::default(),
-    );
-    let config = ClusterConfig::compile(&findings.at("stock"), &message, None, &contexts);
-    config.unwrap_or_else(|| panic!("{:?}", findings.faults()))
+    config(&message)
 }
 
 /// A header by the addresses of the proxy and of the endpoint.

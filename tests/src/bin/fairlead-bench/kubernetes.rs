@@ -67,17 +67,25 @@ impl Kubernetes {
 pub(crate) enum Kind {
     Plain,
     Injected,
+    /// By an entry of the product's webhook that has no match conditions, where there is one.
+    Unconditional,
     /// By an istiod of the revision `istio`, where one is installed.
     ByIstio,
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 3] = [Self::Plain, Self::Injected, Self::ByIstio];
+    pub(crate) const ALL: [Self; 4] = [
+        Self::Plain,
+        Self::Injected,
+        Self::Unconditional,
+        Self::ByIstio,
+    ];
 
     pub(crate) fn namespace(self) -> &'static str {
         match self {
             Self::Plain => "fairlead-bench-plain",
             Self::Injected => "fairlead-bench-injected",
+            Self::Unconditional => "fairlead-bench-unconditional",
             Self::ByIstio => "fairlead-bench-by-istio",
         }
     }
@@ -85,13 +93,29 @@ impl Kind {
     fn label(self) -> (&'static str, &'static str) {
         match self {
             Self::Plain => ("istio-injection", "disabled"),
+            // Selected by its name.
+            Self::Unconditional => ("istio-injection", "disabled"),
             Self::Injected => ("istio-injection", "enabled"),
             Self::ByIstio => ("istio.io/rev", "istio"),
         }
     }
 
+    /// Whether a pod has become what it should.
+    pub(crate) fn ensure(self, pod: &Pod) -> anyhow::Result<()> {
+        let expected = match self {
+            Self::Unconditional => Self::Injected,
+            other => other,
+        };
+        let found = Self::of(pod);
+        anyhow::ensure!(
+            found == expected,
+            "a pod that should be {expected:?} is {found:?}: is the chart of {self:?} installed?"
+        );
+        Ok(())
+    }
+
     /// What became of a pod.
-    pub(crate) fn of(pod: &Pod) -> Self {
+    fn of(pod: &Pod) -> Self {
         let spec = pod.spec.as_ref();
         let initial = spec.and_then(|spec| spec.init_containers.as_ref());
         let containers = spec.map(|spec| &spec.containers);

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, bail};
 use futures_util::{StreamExt, TryStreamExt};
 use k8s_openapi::api::core::v1::Pod;
 use kube::{
@@ -75,10 +75,7 @@ async fn seconds_until_ready(bench: &Bench, kind: Kind, name: &str) -> anyhow::R
         .create(&PostParams::default(), &pod(name)?)
         .await
         .with_context(|| format!("create pod {name}, {kind:?}"))?;
-    ensure!(
-        Kind::of(&created) == kind,
-        "a pod that should be {kind:?} is not: is the chart installed?"
-    );
+    kind.ensure(&created)?;
     let ready = async {
         while let Some(event) = events.try_next().await? {
             match event {

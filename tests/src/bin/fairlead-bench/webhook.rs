@@ -1,14 +1,15 @@
 //! The webhook beside Istio's: what each adds to the admission of a pod, how many pods it takes to
 //! keep the machine busy, and its memory.
 //!
-//! A namespace that neither injects, one that ours does and one that Istio's does take turns, so
-//! that what else the machine does falls on all alike.
+//! Namespaces that neither injects, that ours does, with and without match conditions, and that
+//! Istio's does take turns, so that what else the machine does falls on all alike.
 
 mod criterion;
 mod direct;
 mod latency;
 mod replicas;
 mod saturation;
+mod unconditional;
 
 use anyhow::Context;
 use k8s_openapi::api::core::v1::Pod;
@@ -19,6 +20,9 @@ use crate::{
     kubernetes::{Bench, Kind},
     table::{Limit, Row, Statistic, Table},
 };
+
+/// The chart's MutatingWebhookConfiguration.
+const CONFIGURATION: &str = "fairlead-sidecar-injector";
 
 const MEMORY_LIMIT_MEGABYTES: f64 = 20.0;
 
@@ -41,12 +45,24 @@ pub(crate) async fn measure(bench: Bench) -> anyhow::Result<Table> {
         "memory of a replica before, MB",
         ours.memory()?,
     ));
-    latency::measure(&bench, &mut table).await?;
-    saturation::measure(&bench, [&ours, &peer], &mut table).await?;
+    unconditional::create(&bench).await?;
+    let admission = admission(&bench, [&ours, &peer], &mut table).await;
+    unconditional::delete(&bench.client).await?;
+    admission?;
     reviews(&bench, [&ours, &peer], &mut table).await?;
     table.row(Row::samples("memory of Istio's, MB", peer.memory()?));
     table.note(format!("Istio's is {}.", peer.image));
     Ok(table)
+}
+
+/// What the API server does with the webhooks.
+async fn admission(
+    bench: &Bench,
+    replicas: [&Replicas; 2],
+    table: &mut Table,
+) -> anyhow::Result<()> {
+    latency::measure(bench, table).await?;
+    saturation::measure(bench, replicas, table).await
 }
 
 /// Posts reviews as the API server would, without it: what remains is the webhook's own.
@@ -62,7 +78,7 @@ async fn reviews(
     let peer_rate = PEER_REVIEWS as f64 / took.as_secs_f64();
     let peer_cost = (peer.cpu_seconds()? - before) * 1e3 / PEER_REVIEWS as f64;
 
-    let hook = Hook::find(&bench.client, "fairlead-sidecar-injector").await?;
+    let hook = Hook::find(&bench.client, CONFIGURATION).await?;
     let memory = || Ok::<_, anyhow::Error>(ours.memory()?.into_iter().fold(0.0, f64::max));
     let start = memory()?;
     let before = ours.cpu_seconds()?;
@@ -104,10 +120,5 @@ async fn admit(pods: &Api<Pod>, pod: &Pod, kind: Kind) -> anyhow::Result<()> {
         ..PostParams::default()
     };
     let admitted = pods.create(&parameters, pod).await.context("dry run")?;
-    let found = Kind::of(&admitted);
-    anyhow::ensure!(
-        found == kind,
-        "a pod that should be {kind:?} is {found:?}: are both charts installed?"
-    );
-    Ok(())
+    kind.ensure(&admitted)
 }

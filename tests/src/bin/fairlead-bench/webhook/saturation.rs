@@ -28,6 +28,7 @@ pub(super) async fn measure(
     let mut sides = [
         ("not injected", Kind::Plain, None),
         ("injected", Kind::Injected, Some(ours)),
+        ("injected, no conditions", Kind::Unconditional, Some(ours)),
         ("injected by Istio", Kind::ByIstio, Some(peer)),
     ]
     .map(|(name, kind, webhook)| Side {
@@ -47,14 +48,16 @@ pub(super) async fn measure(
         let name = format!("pods/s at saturation, {}", side.name);
         table.row(Row::samples(name, side.rates.iter().copied()));
     }
-    let [_, ours, peer] = sides
+    let [_, ours, unconditional, peer] = sides
         .each_ref()
         .map(|side| Summary::of(side.rates.iter().copied()).median());
-    let ratio = ours.zip(peer).map(|(ours, peer)| ours / peer);
-    table.row(
-        Row::single("ours to Istio's", Statistic::Median, ratio)
-            .limit(Statistic::Median, Limit::AtLeast(RATE_LIMIT)),
-    );
+    for (ours, how) in [(ours, ""), (unconditional, ", no conditions")] {
+        let ratio = ours.zip(peer).map(|(ours, peer)| ours / peer);
+        table.row(
+            Row::single(format!("ours to Istio's{how}"), Statistic::Median, ratio)
+                .limit(Statistic::Median, Limit::AtLeast(RATE_LIMIT)),
+        );
+    }
     for side in sides.iter().filter(|side| side.webhook.is_some()) {
         let each = side.cpu_seconds * 1e3 / side.pods as f64;
         let name = format!("CPU of the webhook for a pod {}, ms", side.name);

@@ -46,6 +46,8 @@ pub(crate) enum Mood {
     Down,
     /// Never.
     Silent,
+    /// Well, but to who lists or watches.
+    Unwatchable,
 }
 
 type Answer = Response<BoxBody<Bytes, Infallible>>;
@@ -127,6 +129,8 @@ impl Fake {
 
     pub(crate) fn set_mood(&self, mood: Mood) {
         self.state(|state| state.mood = mood);
+        // Open watches look up, and end if they have to.
+        self.version.send_modify(|_| {});
     }
 
     fn state<T>(&self, look: impl FnOnce(&mut State) -> T) -> T {
@@ -141,8 +145,10 @@ impl Fake {
             state.calls.push(format!("{} {path}", parts.method));
             state.mood
         });
+        let looks = parts.method == Method::GET && query.contains('=');
         match mood {
-            Mood::Well => {}
+            Mood::Unwatchable if looks => return failure(StatusCode::FORBIDDEN, "Forbidden"),
+            Mood::Well | Mood::Unwatchable => {}
             Mood::Down => return failure(StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable"),
             Mood::Silent => return future::pending().await,
         }
@@ -230,6 +236,9 @@ impl Fake {
             async move {
                 let mut versions = fake.version.subscribe();
                 loop {
+                    if fake.state(|state| state.mood) != Mood::Well {
+                        return None;
+                    }
                     let next = fake.state(|state| {
                         let mut changes = state.changes.iter();
                         let next = changes

@@ -1,5 +1,6 @@
 //! Watches the Secret and the MutatingWebhookConfiguration and keeps both true.
 
+mod complaints;
 mod error;
 mod own;
 
@@ -15,10 +16,13 @@ use kube::{
 };
 use rustls::pki_types::CertificateDer;
 use time::OffsetDateTime;
-use tokio::time::{Instant, sleep};
-use tracing::{info, warn};
+use tokio::time::{Instant, sleep_until};
+use tracing::info;
 
-use self::error::KeepError;
+use self::{
+    complaints::{Complaints, RECOVERY, Task},
+    error::KeepError,
+};
 use super::{
     authority::{Authority, Leaf},
     brought::{self, Brought},
@@ -137,8 +141,7 @@ pub struct Keeper {
     source: Option<Source>,
     trust: Trust,
     served: Option<Served>,
-    /// The last complaint, so that it is not repeated at each event.
-    complaint: Option<String>,
+    complaints: Complaints,
 }
 
 impl Keeper {
@@ -165,7 +168,7 @@ impl Keeper {
             source: None,
             trust: Trust::default(),
             served: None,
-            complaint: None,
+            complaints: Complaints::default(),
         }
     }
 
@@ -176,56 +179,70 @@ impl Keeper {
         let mut secrets = pin!(secrets.backoff(Backoff::default()));
         let mut configurations = pin!(configurations.backoff(Backoff::default()));
         let mut retries = Backoff::default();
-        let mut pause = CLOCK_CHECK;
+        // Whatever the watches do, the clock goes on: certificates expire.
+        let mut due = Instant::now() + CLOCK_CHECK;
         loop {
             tokio::select! {
                 Some(event) = secrets.next() => match event {
-                    Ok(secret) => remember(&mut self.secret, secret, &mut self.changed),
+                    Ok(secret) => {
+                        remember(&mut self.secret, secret, &mut self.changed);
+                        self.complaints.settle(Task::WatchSecret);
+                    }
                     Err(error) => {
-                        self.complain(&format!("watch Secret {}", self.names.secret), &error);
+                        let action = format!("watch Secret {}", self.names.secret);
+                        self.complain(Task::WatchSecret, &action, &error);
+                        due = due.min(Instant::now() + RECOVERY);
                         continue;
                     }
                 },
                 Some(event) = configurations.next() => match event {
                     Ok(configuration) => {
                         remember(&mut self.configuration, configuration, &mut self.changed);
+                        self.complaints.settle(Task::WatchConfiguration);
                     }
                     Err(error) => {
-                        let name = &self.names.configuration;
-                        self.complain(&format!("watch {name}"), &error);
+                        let action = format!("watch {}", self.names.configuration);
+                        self.complain(Task::WatchConfiguration, &action, &error);
+                        due = due.min(Instant::now() + RECOVERY);
                         continue;
                     }
                 },
-                () = sleep(pause) => {}
+                () = sleep_until(due) => {}
             }
-            pause = match self
-                .keep(OffsetDateTime::now_utc().truncate_to_second())
-                .await
-            {
+            let kept = self.keep(OffsetDateTime::now_utc().truncate_to_second());
+            let pause = match kept.await {
                 Ok(()) => {
-                    self.complaint = None;
-                    self.gate.set_note(None);
-                    self.metrics.certificate_faulty(false);
+                    self.complaints.settle(Task::Keep);
                     retries.reset();
                     let settles = self.trust.settles_in(Instant::now());
                     settles.map_or(CLOCK_CHECK, |left| left.min(CLOCK_CHECK))
                 }
                 Err(error) => {
-                    self.complain("keep the certificate trusted", &error);
+                    self.complain(Task::Keep, "keep the certificate trusted", &error);
                     retries.next().unwrap_or(CLOCK_CHECK)
                 }
             };
+            due = Instant::now() + pause;
+            self.complaints.settle_watches(Instant::now());
+            if self.tell_complaints() {
+                due = due.min(Instant::now() + RECOVERY);
+            }
         }
     }
 
-    fn complain(&mut self, action: &str, error: &(dyn Error + 'static)) {
+    fn complain(&mut self, task: Task, action: &str, error: &(dyn Error + 'static)) {
         let complaint = format!("{action}: {}", words(error));
-        if self.complaint.as_ref() != Some(&complaint) {
-            warn!("{complaint}");
-            self.gate.set_note(Some(complaint.clone()));
-            self.metrics.certificate_faulty(true);
-            self.complaint = Some(complaint);
-        }
+        self.complaints.raise(task, complaint, Instant::now());
+        self.tell_complaints();
+    }
+
+    /// Shows operators what is wrong; whether anything is.
+    fn tell_complaints(&self) -> bool {
+        let note = self.complaints.note();
+        let is_faulty = note.is_some();
+        self.gate.set_note(note);
+        self.metrics.certificate_faulty(is_faulty);
+        is_faulty
     }
 
     /// Compares what is with what should be, and does what is missing.

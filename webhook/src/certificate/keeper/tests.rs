@@ -10,7 +10,10 @@ use rustls::{
     pki_types::{CertificateDer, UnixTime, pem::PemObject},
 };
 use serde_json::{Value, json};
-use tokio::{task::JoinHandle, time::Instant};
+use tokio::{
+    task::JoinHandle,
+    time::{Instant, sleep},
+};
 
 use super::*;
 use crate::{
@@ -277,4 +280,24 @@ async fn an_api_server_that_is_down_is_waited_for() {
     assert!(!replica.readiness.is_ready());
     fake.set_mood(Mood::Well);
     replica.ready().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_watch_that_is_well_again_is_no_fault_any_more() {
+    let fake = installed();
+    let replica = Replica::start(&fake);
+    replica.ready().await;
+    fake.set_mood(Mood::Down);
+    let told = || replica.gate.note().unwrap_or_default();
+    until("both watches fail", || {
+        told().contains("watch Secret ca: ") && told().contains("watch injector: ")
+    })
+    .await;
+    sleep(DEADLINE * 10).await;
+    assert!(told().contains("watch Secret ca: "), "{}", told());
+    assert!(replica.readiness.is_ready());
+    // Both go on where they were, and have nothing to tell.
+    fake.set_mood(Mood::Well);
+    sleep(DEADLINE * 2 + Duration::from_secs(10)).await;
+    assert_eq!(replica.gate.note(), None);
 }

@@ -114,3 +114,20 @@ async fn a_forced_leaf_is_another_certificate_of_the_same_authority() {
     assert_eq!(bundle_of_configuration(&fake), bundle);
     assert!(replica.readiness.is_ready());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_rotation_ends_though_the_watches_fail() {
+    let fake = installed();
+    let replica = Replica::start(&fake);
+    replica.ready().await;
+    let old = bundle_of_secret(&fake);
+    annotate(&fake, "rotate-authority", "1");
+    until("the successor is trusted", || {
+        bundle_of_configuration(&fake).is_some_and(|bundle| bundle != old)
+    })
+    .await;
+    // As when somebody takes the right to watch away. What is in memory goes on, by the clock.
+    fake.set_mood(Mood::Unwatchable);
+    until("the new one is served", || !replica.is_accepted_by(&old)).await;
+    assert!(replica.readiness.is_ready());
+}

@@ -78,6 +78,9 @@ impl Follower {
                     let text = format!("watch ConfigMap {}: {}", self.name, words(&error));
                     if complaint.as_ref() != Some(&text) {
                         warn!("{text}");
+                        if self.mesh.current().is_none() {
+                            self.gate.set_note(Some(text.clone()));
+                        }
                         complaint = Some(text);
                     }
                 }

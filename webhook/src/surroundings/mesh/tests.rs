@@ -185,6 +185,11 @@ async fn nothing_is_known_before_the_first_look_and_all_stays_known_without_the_
     let running = Running::start(fake);
     until("a few attempts", || running.fake.calls().len() > 3).await;
     assert!(running.mesh.current().is_none() && !running.readiness.is_ready());
+    let line = running.line();
+    assert!(
+        line.starts_with("[-] mesh configuration: watch ConfigMap istio: "),
+        "{line}"
+    );
     running.fake.set_mood(Mood::Well);
     until("the first read", || running.concurrency() == Some(Some(1))).await;
     running.fake.set_mood(Mood::Down);

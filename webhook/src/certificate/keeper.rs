@@ -3,6 +3,7 @@
 mod complaints;
 mod error;
 mod own;
+mod pace;
 
 use std::{error::Error, pin::pin, sync::Arc, time::Duration};
 
@@ -22,6 +23,7 @@ use tracing::info;
 use self::{
     complaints::{Complaints, RECOVERY, Task},
     error::KeepError,
+    pace::Pace,
 };
 use super::{
     authority::{Authority, Leaf},
@@ -137,6 +139,9 @@ pub struct Keeper {
     configuration: Option<Option<MutatingWebhookConfiguration>>,
     /// When either changed last.
     changed: Instant,
+    /// Of the writes of each that somebody else may undo.
+    secret_pace: Pace,
+    configuration_pace: Pace,
     /// The last good one.
     source: Option<Source>,
     trust: Trust,
@@ -165,6 +170,8 @@ impl Keeper {
             secret: None,
             configuration: None,
             changed: Instant::now(),
+            secret_pace: Pace::default(),
+            configuration_pace: Pace::default(),
             source: None,
             trust: Trust::default(),
             served: None,
@@ -303,6 +310,11 @@ impl Keeper {
         } else {
             return Ok(());
         };
+        if !self.configuration_pace.is_free(Instant::now()) {
+            let name = name.clone();
+            return Err(KeepError::BundleContested { name });
+        }
+        self.configuration_pace.note(Instant::now());
         let patch = bundle::apply(configuration, &next);
         // Forced, because the field may still belong to whoever wrote a stale bundle.
         let params = PatchParams::apply(FIELD_MANAGER).force();

@@ -31,6 +31,11 @@ pub(super) enum KeepError {
     #[error("other replicas keep writing Secret {namespace}/{name}")]
     Contended { namespace: String, name: String },
     #[error(
+        "somebody else keeps emptying Secret {namespace}/{name}; whatever it is, a GitOps controller \
+         perhaps, has to leave the data of that Secret alone"
+    )]
+    SecretContested { namespace: String, name: String },
+    #[error(
         "Secret {namespace}/{name}, which webhook.certificate.secretName names, does not exist; make \
          it, of type kubernetes.io/tls with tls.crt, tls.key and ca.crt"
     )]
@@ -45,6 +50,11 @@ pub(super) enum KeepError {
         "MutatingWebhookConfiguration {name} does not exist; the chart makes it: run helm upgrade"
     )]
     ConfigurationMissing { name: String },
+    #[error(
+        "somebody else keeps changing the caBundle of MutatingWebhookConfiguration {name}; whatever \
+         it is, an injector of authorities perhaps, has to leave that field alone"
+    )]
+    BundleContested { name: String },
     #[error("write the caBundle into MutatingWebhookConfiguration {name}")]
     WriteBundle { name: String, source: CallError },
 }

@@ -55,6 +55,10 @@ impl Keeper {
                     }
                 }
                 Contents::Empty => {
+                    if !self.secret_pace.is_free(Instant::now()) {
+                        return Err(KeepError::SecretContested { namespace, name });
+                    }
+                    self.secret_pace.note(Instant::now());
                     let authority = self.known_or_new(now)?;
                     (with_authority(secret, &authority), "wrote an authority")
                 }

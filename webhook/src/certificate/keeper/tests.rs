@@ -301,3 +301,46 @@ async fn a_watch_that_is_well_again_is_no_fault_any_more() {
     sleep(DEADLINE * 2 + Duration::from_secs(10)).await;
     assert_eq!(replica.gate.note(), None);
 }
+
+/// Undoes at once whatever others write at a path.
+async fn undo(fake: Fake, path: &str, original: Value) {
+    loop {
+        sleep(Duration::from_millis(1)).await;
+        let mut found = fake.get(path).unwrap();
+        found["metadata"] = original["metadata"].clone();
+        if found != original {
+            fake.put(path, Some(original.clone()));
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_undoes_what_is_written_is_not_answered_with_a_storm() {
+    for (path, original, complaint) in [
+        (
+            CONFIGURATION,
+            configuration(),
+            "somebody else keeps changing the caBundle of MutatingWebhookConfiguration injector",
+        ),
+        (
+            SECRET,
+            empty_secret(),
+            "somebody else keeps emptying Secret mesh/ca",
+        ),
+    ] {
+        let fake = installed();
+        let replica = Replica::start(&fake);
+        let opponent = tokio::spawn(undo(fake.clone(), path, original));
+        sleep(DEADLINE).await;
+        let writes = fake.writes(path);
+        assert!((10..25).contains(&writes), "{writes} of {path}");
+        let note = replica.gate.note().unwrap_or_default();
+        assert!(note.contains(complaint), "{note}");
+        opponent.abort();
+        replica.ready().await;
+        until("the complaint is taken back", || {
+            replica.gate.note().is_none()
+        })
+        .await;
+    }
+}

@@ -5,6 +5,7 @@
 
 mod connections;
 mod tls;
+mod turns;
 
 use std::{
     sync::Arc,
@@ -24,13 +25,11 @@ use fairlead_runtime::{metrics, readiness::Readiness};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use prometheus_client::registry::Registry;
 use serde::Deserialize;
-use tokio::{
-    sync::{Semaphore, watch},
-    time::timeout,
-};
+use tokio::{sync::watch, time::timeout};
 use tracing::{debug, info};
 
 pub use self::tls::{CONNECTIONS, Certificate, serve, tls_config};
+use self::turns::Turns;
 use crate::{
     events::Events,
     metrics::Metrics,
@@ -43,6 +42,11 @@ use crate::{
 const BODY_LIMIT: usize = 6 << 20;
 /// A review arrives from the same network in a few packets.
 const READ_DEADLINE: Duration = Duration::from_secs(2);
+/// How long the body of an ordinary review may take when others wait for its turn: a few round trips
+/// through whatever tunnel the API server is behind.
+const GRACE: Duration = Duration::from_millis(250);
+/// As above, of a large one.
+const LARGE_GRACE: Duration = Duration::from_secs(1);
 /// How long a request waits for its turn before the server says that it is overloaded. With the
 /// read deadline it stays below the API server's five seconds, so that the reason arrives.
 const TURN_DEADLINE: Duration = Duration::from_secs(2);
@@ -67,8 +71,8 @@ struct Inner {
     surroundings: Surroundings,
     metrics: Metrics,
     events: Events,
-    turns: Semaphore,
-    large_turns: Semaphore,
+    turns: Turns,
+    large_turns: Turns,
 }
 
 impl Injector {
@@ -84,8 +88,8 @@ impl Injector {
             surroundings,
             metrics,
             events,
-            turns: Semaphore::new(TURNS),
-            large_turns: Semaphore::new(LARGE_TURNS),
+            turns: Turns::new(TURNS, GRACE),
+            large_turns: Turns::new(LARGE_TURNS, LARGE_GRACE),
         };
         Self {
             inner: Arc::new(inner),
@@ -185,13 +189,17 @@ async fn inject(State(injector): State<Injector>, request: Request) -> Response 
     } = &*injector.inner;
     let answer = async {
         let (parts, body) = request.into_parts();
-        let (turns, most) = match check_head(&parts.headers)? {
-            Some(length) if length <= LARGE => (turns, TURNS),
-            _ => (large_turns, LARGE_TURNS),
+        let turns = match check_head(&parts.headers)? {
+            Some(length) if length <= LARGE => turns,
+            _ => large_turns,
         };
-        let turn = timeout(TURN_DEADLINE, turns.acquire()).await;
-        let _turn = turn.map_err(|_| Rejection::Overloaded(most))?;
-        let body = read(body).await?;
+        let turn = turns.take(TURN_DEADLINE).await;
+        let turn = turn.ok_or(Rejection::Overloaded(turns.most()))?;
+        let body = tokio::select! {
+            biased;
+            body = read(body) => body?,
+            () = turn.displaced() => return Err(Rejection::Displaced),
+        };
         let started = Instant::now();
         let review = review::Request::parse(&body).map_err(Rejection::Review)?;
         let known = surroundings.of(&review, settings.native_sidecar).await;
@@ -269,6 +277,8 @@ enum Rejection {
     TooLarge,
     #[error("the body did not arrive within {} s", READ_DEADLINE.as_secs())]
     Slow,
+    #[error("the body has not arrived yet, and others wait; try again")]
+    Displaced,
     #[error("the body broke off: {0}")]
     Broken(String),
     #[error("{0} reviews of this size are at work already; try again")]
@@ -284,7 +294,7 @@ impl Rejection {
         match self {
             Self::ContentType(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::Slow => StatusCode::REQUEST_TIMEOUT,
+            Self::Slow | Self::Displaced => StatusCode::REQUEST_TIMEOUT,
             Self::Overloaded(_) | Self::Starting => StatusCode::SERVICE_UNAVAILABLE,
             Self::Review(ReviewError::Patch(_)) => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Broken(_) | Self::Review(_) => StatusCode::BAD_REQUEST,
@@ -296,7 +306,7 @@ impl Rejection {
         match self {
             Self::ContentType(_) => "content_type",
             Self::TooLarge => "too_large",
-            Self::Slow => "slow",
+            Self::Slow | Self::Displaced => "slow",
             Self::Broken(_) => "broken",
             Self::Overloaded(_) => "overloaded",
             Self::Starting => "starting",

@@ -303,24 +303,18 @@ fn stalled_and_small() -> Request<Payload> {
 }
 
 #[tokio::test]
-async fn a_flood_is_answered_with_words() {
+async fn slow_bodies_give_way_to_ordinary_pods() {
     let server = Server::start().await;
     let mut flood = Vec::new();
-    for _ in 0..TURNS / 64 {
+    for _ in 0..3 * TURNS / 64 {
         let mut sender = server.http2().await;
         flood.extend((0..64).map(|_| tokio::spawn(sender.send_request(stalled_and_small()))));
     }
-    let mut one_more = server.http2().await;
-    let answer = timeout(LONG, one_more.send_request(review()))
-        .await
-        .unwrap()
-        .unwrap();
-    let (status, body) = text(answer).await;
-    // It gets its turn when the first of the flood are given up, or is told that there is none.
-    assert!(
-        status == StatusCode::OK || body.contains("try again"),
-        "{status} {body}"
-    );
+    let started = Instant::now();
+    for _ in 0..20 {
+        check_injected(&server.send(review()).await);
+    }
+    assert!(started.elapsed() < READ_DEADLINE, "{:?}", started.elapsed());
     for slow in flood {
         let answer = timeout(LONG, slow).await.unwrap().unwrap().unwrap();
         let (status, body) = text(answer).await;
@@ -329,7 +323,6 @@ async fn a_flood_is_answered_with_words() {
             "{status} {body}"
         );
     }
-    check_injected(&server.send(review()).await);
 }
 
 #[tokio::test]

@@ -21,6 +21,7 @@ pub(super) fn read(text: &str) -> Result<Value, SyntaxError> {
     let mut options = Options::default();
     options.set_emit_comments(false);
     let mut reader = Reader {
+        text,
         events: Parser::new_from_str_with_options(text, options),
         anchors: BTreeMap::new(),
         weight: 0,
@@ -41,6 +42,7 @@ pub(super) fn read(text: &str) -> Result<Value, SyntaxError> {
 }
 
 struct Reader<'a> {
+    text: &'a str,
     events: Parser<'a, StrInput<'a>>,
     anchors: BTreeMap<usize, Anchored>,
     /// Of all that has been read.
@@ -78,7 +80,8 @@ impl<'a> Reader<'a> {
         let (anchor, value) = match event {
             Event::Scalar(text, style, anchor, tag) => {
                 self.weight += 1 + text.len();
-                let value = value_of(&text, style, tag.as_deref(), span)?;
+                let text = self.without_invented_end(&text, style, span);
+                let value = value_of(text, style, tag.as_deref(), span)?;
                 (anchor, value)
             }
             Event::SequenceStart(_, anchor, tag) => {
@@ -102,6 +105,18 @@ impl<'a> Reader<'a> {
             self.anchors.insert(anchor, anchored);
         }
         Ok(value)
+    }
+
+    /// A block that ends with the input, in the middle of a line, ends so: the parser gives the line an
+    /// end that it does not have.
+    fn without_invented_end<'t>(&self, text: &'t str, style: ScalarStyle, span: &Span) -> &'t str {
+        let is_block = matches!(style, ScalarStyle::Literal | ScalarStyle::Folded);
+        let is_last = span.end.byte_offset() == Some(self.text.len());
+        let last_line = self.text.rsplit(['\n', '\r']).next().unwrap_or_default();
+        match text.strip_suffix('\n') {
+            Some(text) if is_block && is_last && !last_line.trim().is_empty() => text,
+            _ => text,
+        }
     }
 
     fn sequence(&mut self, depth: usize) -> Result<Value, SyntaxError> {

@@ -29,6 +29,29 @@ fn a_quoted_word_is_text() {
 }
 
 #[test]
+fn a_block_ends_as_the_input_does() {
+    for (text, expected) in [
+        ("a: |\n  b\n", "b\n"),
+        ("a: |\n  b", "b"),
+        ("a: |+\n  b", "b"),
+        ("a: |-\n  b", "b"),
+        ("a: >\n  b\n  c", "b c"),
+        ("a: |\r\n  b\r\n  c", "b\nc"),
+        // The last line is none of the block's.
+        ("a: |\n  b\n  ", "b\n"),
+        ("a: |\n  b\n# c", "b\n"),
+        ("a: |\n  b\n...", "b\n"),
+    ] {
+        check(text, &json!({ "a": expected }));
+    }
+    check("a: |\n  b\nc: d", &json!({ "a": "b\n", "c": "d" }));
+    check(
+        "a:\n- |\n  b\n- >\n  \u{e9}",
+        &json!({ "a": ["b\n", "\u{e9}"] }),
+    );
+}
+
+#[test]
 fn nothing_is_null() {
     for text in ["", "# a\n", "---\n", "---\n# a\n...\n", "\u{feff}"] {
         check(text, &Value::Null);

@@ -83,10 +83,10 @@ impl Namespaces {
     async fn ask(&self, api: &Api<Meta>, name: &str) -> Annotations {
         match timeout(LOOK, api.get(name)).await {
             Ok(Ok(namespace)) => {
-                let annotations = relevant(namespace);
                 let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
-                known.insert(name.into(), Arc::clone(&annotations));
-                annotations
+                // What the watch has told meanwhile is newer.
+                let known = known.entry(name.into());
+                Arc::clone(known.or_insert_with(|| relevant(namespace)))
             }
             answer => {
                 debug!(namespace = name, ?answer, "its annotations are not known");

@@ -100,3 +100,22 @@ async fn a_review_waits_no_longer_than_its_share() {
     namespaces.annotations("new").await;
     assert_eq!(fake.calls().len(), 2, "it is asked again after a pause");
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_is_no_news_to_what_the_watch_has_told_meanwhile() {
+    let fake = Fake::new();
+    fake.put(&path("shop"), Some(namespace("shop", "debug")));
+    let running = start(&fake).await;
+    // As if it had been asked for before the watch told.
+    fake.put(&path("shop"), Some(namespace("shop", "info")));
+    until("the change", || {
+        cached(&running.namespaces, "shop").as_deref() == Some("info")
+    })
+    .await;
+    let older = Fake::new();
+    older.put(&path("shop"), Some(namespace("shop", "debug")));
+    let api = Api::all(older.client());
+    let found = running.namespaces.ask(&api, "shop").await;
+    assert_eq!(found.get(LOG).map(String::as_str), Some("info"));
+    assert_eq!(cached(&running.namespaces, "shop").as_deref(), Some("info"));
+}

@@ -9,6 +9,8 @@
 mod cni;
 #[path = "injection/container.rs"]
 mod container;
+#[path = "injection/copies.rs"]
+mod copies;
 #[path = "injection/defaults.rs"]
 mod defaults;
 #[path = "injection/identity.rs"]

@@ -10,6 +10,9 @@ use serde_json::{Value, json};
 
 use super::{Plan, environment, resources};
 
+/// What the container runs.
+pub(super) const PROGRAM: &str = "/usr/local/bin/fairlead-init";
+
 /// Which traffic is captured: as the pod says, or its namespace, or the mesh.
 pub(super) struct Redirect<'a> {
     pub(super) include_inbound_ports: &'a Selection<Ports>,
@@ -84,7 +87,7 @@ pub(super) fn container(plan: &Plan<'_>) -> Value {
     };
     let mut container = json!({
         "name": name,
-        "command": ["/usr/local/bin/fairlead-init"],
+        "command": [PROGRAM],
         "args": arguments,
         "securityContext": {
             "allowPrivilegeEscalation": made.privileged,

@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 
 use super::{Plan, environment, merge, resources, templates::Base};
 
-const PROGRAM: &str = "/usr/local/bin/fairlead-proxy";
+/// What the container runs.
+pub(super) const PROGRAM: &str = "/usr/local/bin/fairlead-proxy";
 
 /// The container as it is wanted, before its author has a word.
 pub(super) fn container(plan: &Plan<'_>) -> Value {

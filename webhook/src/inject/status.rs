@@ -7,7 +7,7 @@ use fairlead_api::{
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
-use super::{CONTAINERS, INIT_CONTAINERS, templates::Base};
+use super::{CONTAINERS, INIT_CONTAINERS, init, sidecar, templates::Base};
 use crate::{
     pod,
     settings::{Cni, Settings},
@@ -55,6 +55,12 @@ pub(super) struct Status {
     pub(super) revision: String,
 }
 
+/// Whether a container runs this program, and not one of its author's.
+fn runs(container: &Value, program: &str) -> bool {
+    let command = container.get("command").and_then(Value::as_array);
+    command.is_some_and(|command| command.first().is_some_and(|first| first == program))
+}
+
 /// Istio writes `null` for a list without elements.
 fn null_is_empty<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())
@@ -83,12 +89,44 @@ impl Status {
         status
     }
 
-    /// Reads a pod's annotation; a pod without it was never injected.
+    /// Reads a pod's annotation; a pod without it was never injected, or is a copy of one that was.
     pub(super) fn read(pod: &Value) -> Result<Self, serde_json::Error> {
         match pod::annotation(pod, STATUS) {
-            None | Some("") => Ok(Self::default()),
+            None | Some("") => Ok(Self::of_copy(pod).unwrap_or_default()),
             Some(text) => serde_json::from_str(text),
         }
+    }
+
+    /// What was injected into the pod whose spec this one has without its annotations, as
+    /// `kubectl debug --copy-to` leaves it: the injector's proxy with its volume, and what programs
+    /// the redirect. Otherwise they would be the author's own.
+    fn of_copy(pod: &Value) -> Option<Self> {
+        let volumes = pod::list(pod, "volumes");
+        volumes.iter().find(|v| pod::name(v) == POD_INFO_VOLUME)?;
+        let named = |list, name, program| {
+            let is_ours = |c: &&Value| pod::name(c) == name && runs(c, program);
+            pod::list(pod, list).iter().find(is_ours)
+        };
+        let proxy = |list| named(list, PROXY_CONTAINER, sidecar::PROGRAM);
+        let (list, found) = [INIT_CONTAINERS, CONTAINERS]
+            .into_iter()
+            .find_map(|list| Some((list, proxy(list)?)))?;
+        let mounts = found.get("volumeMounts")?.as_array()?;
+        mounts.iter().find(|m| pod::name(m) == POD_INFO_VOLUME)?;
+        let mut status = Self {
+            volumes: vec![POD_INFO_VOLUME.to_owned()],
+            ..Self::default()
+        };
+        let init = [INIT_CONTAINER, VALIDATION_CONTAINER].into_iter();
+        let init = init.filter(|name| named(INIT_CONTAINERS, name, init::PROGRAM).is_some());
+        status.init_containers.extend(init.map(str::to_owned));
+        let containers = if list == INIT_CONTAINERS {
+            &mut status.init_containers
+        } else {
+            &mut status.containers
+        };
+        containers.push(PROXY_CONTAINER.to_owned());
+        Some(status)
     }
 
     /// The annotation's text.

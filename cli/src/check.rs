@@ -14,6 +14,8 @@ use kube::{
     api::{ListParams, PostParams},
 };
 
+use crate::words;
+
 #[derive(Args)]
 pub(crate) struct Options {
     /// The namespace in which a pod is created by dry run; it needs no label.
@@ -57,7 +59,7 @@ impl Failure {
 async fn check_each(client: &Client, options: &Options) -> Result<(), Failure> {
     let version = client.apiserver_version().await.map_err(|error| {
         Failure::new(
-            format!("the API server does not answer: {error}"),
+            words::of(&error),
             "look at KUBECONFIG and at the cluster itself",
         )
     })?;
@@ -69,7 +71,7 @@ async fn check_each(client: &Client, options: &Options) -> Result<(), Failure> {
         .await
         .map_err(|error| {
             Failure::new(
-                format!("MutatingWebhookConfiguration {name}: {error}"),
+                format!("MutatingWebhookConfiguration {name}: {}", words::of(&error)),
                 "install the chart: helm install fairlead charts/fairlead -n fairlead-system",
             )
         })?;
@@ -84,8 +86,10 @@ async fn check_each(client: &Client, options: &Options) -> Result<(), Failure> {
         .map_err(|error| {
             Failure::new(
                 format!(
-                    "endpoints of {}/{}: {error}",
-                    service.namespace, service.name
+                    "endpoints of {}/{}: {}",
+                    service.namespace,
+                    service.name,
+                    words::of(&error)
                 ),
                 "grant list on endpointslices in that namespace",
             )
@@ -117,8 +121,9 @@ async fn check_each(client: &Client, options: &Options) -> Result<(), Failure> {
         .map_err(|error| {
             Failure::new(
                 format!(
-                    "a pod in namespace {} is refused: {error}",
-                    options.namespace
+                    "a pod in namespace {} is refused: {}",
+                    options.namespace,
+                    words::of(&error)
                 ),
                 "the message names who refused it; --namespace picks another namespace",
             )

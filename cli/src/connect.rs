@@ -10,6 +10,8 @@ use kube::{
     config::{KubeConfigOptions, Kubeconfig, KubeconfigError},
 };
 
+use crate::words;
+
 #[derive(Args, Debug, Default)]
 pub(crate) struct Connection {
     /// The kubeconfig; default: `KUBECONFIG`, or `~/.kube/config`; in a pod, its service account.
@@ -66,8 +68,5 @@ impl Connection {
 
 /// The API server's own words, without their wrapping.
 pub(crate) fn said(error: kube::Error) -> anyhow::Error {
-    match error {
-        kube::Error::Api(status) if !status.message.is_empty() => anyhow!("{}", status.message),
-        other => other.into(),
-    }
+    anyhow!(words::of(&error))
 }

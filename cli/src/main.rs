@@ -9,6 +9,7 @@ mod inject;
 mod manifest;
 mod rewrite;
 mod uninject;
+mod words;
 
 use std::process::ExitCode;
 
@@ -80,7 +81,7 @@ fn main() -> ExitCode {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            eprintln!("error: {}", words::of_all(&error));
             ExitCode::FAILURE
         }
     }

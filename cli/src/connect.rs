@@ -68,5 +68,8 @@ impl Connection {
 
 /// The API server's own words, without their wrapping.
 pub(crate) fn said(error: kube::Error) -> anyhow::Error {
-    anyhow!(words::of(&error))
+    match error {
+        kube::Error::Api(status) if !status.message.is_empty() => anyhow!(status.message),
+        other => anyhow!(words::of(&other)),
+    }
 }

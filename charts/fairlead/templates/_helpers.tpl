@@ -62,6 +62,15 @@ istio.io/rev: {{ .Values.revision | default "default" }}
 {{ .image.repository }}:{{ .image.tag | default .chart.AppVersion }}
 {{- end -}}
 
+{{/* After which the kubelet kills a replica that ends. */}}
+{{- define "fairlead.gracePeriod" -}}
+{{- $takes := add .Values.webhook.propagationSeconds .Values.webhook.drainSeconds -}}
+{{- if le (int64 .Values.webhook.terminationGracePeriodSeconds) $takes -}}
+{{- fail (printf "webhook.terminationGracePeriodSeconds: %v is not more than propagationSeconds and drainSeconds together, %d: a replica would be killed with connections open" .Values.webhook.terminationGracePeriodSeconds $takes) -}}
+{{- end -}}
+{{- .Values.webhook.terminationGracePeriodSeconds -}}
+{{- end -}}
+
 {{- define "fairlead.containerSecurity" -}}
 allowPrivilegeEscalation: false
 capabilities:

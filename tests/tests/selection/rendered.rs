@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, env, fs, path::PathBuf};
 
 use fairlead_tests::kube::{RELEASE_NAMESPACE, chart, try_helm};
-use fairlead_webhook::settings::{Policy, Settings};
+use fairlead_webhook::settings::{Policy, Resources, Settings};
 use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
 use kube::core::Selector;
 use serde::Deserialize;
@@ -285,6 +285,16 @@ fn values_that_contradict_each_other_are_refused_with_what_to_do() {
             "/injection/neverInjectSelector/0",
         ),
         (
+            &["injection.defaultTemplates={sidecar,audit}"],
+            "audit is neither sidecar, gateway nor one of injection.templates",
+        ),
+        (
+            &["webhook.drainSeconds=25"],
+            "terminationGracePeriodSeconds: 30 is not more than",
+        ),
+        (&["proxy.logLevel=null"], "missing property 'logLevel'"),
+        (&["injection=null"], "missing property 'injection'"),
+        (
             &[
                 "injection.alwaysInjectSelector[0].matchExpressions[0].key=a",
                 "injection.alwaysInjectSelector[0].matchExpressions[0].operator=Near",
@@ -319,4 +329,37 @@ fn the_selectors_of_the_values_reach_the_webhook() {
     };
     assert_eq!(words(&settings.never_inject), ["app=job"]);
     assert_eq!(words(&settings.always_inject), ["team"]);
+}
+
+#[test]
+#[ignore = "needs helm"]
+fn what_the_values_take_away_is_empty_for_the_webhook() {
+    for value in [
+        "cni",
+        "injection.alwaysInjectSelector",
+        "injection.excludedNamespaces",
+        "injection.matchConditions",
+        "injection.neverInjectSelector",
+        "injection.templates",
+        "network",
+        "platform",
+        "proxy.imagePullSecrets",
+        "proxy.lifecycle",
+        "proxy.readinessProbe",
+        "proxy.resources",
+        "proxy.resources.limits",
+        "proxy.startupProbe",
+        "proxy.traffic",
+        "revisionTags",
+    ] {
+        let rendered = render(&[&format!("{value}=null")], &[]).unwrap();
+        let file = serde_norway::Deserializer::from_str(&rendered)
+            .map(|document| Value::deserialize(document).unwrap())
+            .find_map(|object| Some(object["data"]["config.yaml"].as_str()?.to_owned()));
+        let settings = Settings::parse(&file.unwrap());
+        assert!(settings.is_ok(), "{value}: {}", settings.unwrap_err());
+        if value == "proxy.resources" {
+            assert_eq!(settings.unwrap().resources, Resources::default());
+        }
+    }
 }

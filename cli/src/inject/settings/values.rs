@@ -1,7 +1,7 @@
 //! What the chart makes of a file of values: the settings, and the mesh's configuration.
 
 use anyhow::{Context, bail};
-use fairlead_api::{document::Document, mesh_config::MeshConfig};
+use fairlead_api::{document::Document, mesh_config::MeshConfig, nearest::nearest};
 use fairlead_webhook::settings::Settings;
 use serde_json::{Map, Value};
 
@@ -40,6 +40,24 @@ const PLACES: [(&str, &str); 27] = [
 ];
 const IMAGE: &str = "image.proxy";
 const MESH: &str = "meshConfig";
+/// The chart's other values, which say nothing of what is injected.
+const OTHERS: [&str; 15] = [
+    "global",
+    "image.proxy.repository",
+    "image.proxy.tag",
+    "image.webhook",
+    "imagePullSecrets",
+    "injection.enableNamespacesByDefault",
+    "injection.excludedNamespaces",
+    "injection.failurePolicy",
+    "injection.matchConditions",
+    "injection.reinvocationPolicy",
+    "injection.timeoutSeconds",
+    MESH,
+    "revisionTags",
+    "test",
+    "webhook",
+];
 
 /// The settings, and the mesh's configuration if the values say anything of it.
 ///
@@ -47,9 +65,19 @@ const MESH: &str = "meshConfig";
 /// It is no file of values, or a value is not accepted.
 pub(super) fn read(text: &str) -> anyhow::Result<(Settings, Option<Document<MeshConfig>>)> {
     let values = object(text)?;
+    let unknown = unknown(&values);
+    if !unknown.is_empty() {
+        bail!(unknown.join("; "));
+    }
     let mut config = object(DEFAULTS).context("the chart's defaults")?;
     for (path, key) in PLACES {
-        if let Some(value) = at(&values, path) {
+        let Some(value) = at(&values, path) else {
+            continue;
+        };
+        // What Helm takes away, the chart leaves to the webhook.
+        if value.is_null() {
+            config.remove(key);
+        } else {
             lay(
                 config.entry(key).or_insert(Value::Null),
                 as_rendered(key, value),
@@ -72,8 +100,8 @@ pub(super) fn read(text: &str) -> anyhow::Result<(Settings, Option<Document<Mesh
     }
     let settings = Settings::parse(&Value::Object(config).to_string())?;
     let mesh = match at(&values, MESH) {
-        Some(mesh) => Some(MeshConfig::parse(&mesh.to_string()).context(MESH)?),
-        None => None,
+        Some(mesh) if !mesh.is_null() => Some(MeshConfig::parse(&mesh.to_string()).context(MESH)?),
+        _ => None,
     };
     Ok((settings, mesh))
 }
@@ -99,8 +127,39 @@ fn at<'a>(values: &'a Map<String, Value>, path: &str) -> Option<&'a Value> {
     let mut fields = path.split('.');
     let top = values.get(fields.next()?)?;
     let value = fields.try_fold(top, |value, field| value.get(field))?;
-    // As Helm has it, null asks for the default.
-    (!value.is_null()).then_some(value)
+    Some(value)
+}
+
+/// What the chart refuses as it is, each with what may be meant.
+fn unknown(values: &Map<String, Value>) -> Vec<String> {
+    let known: Vec<&str> = PLACES.iter().map(|(path, _)| *path).chain(OTHERS).collect();
+    let mut faults = Vec::new();
+    find_unknown(values, "", &known, &mut faults);
+    faults
+}
+
+fn find_unknown(values: &Map<String, Value>, of: &str, known: &[&str], faults: &mut Vec<String>) {
+    for (field, value) in values {
+        let path = format!("{of}{field}");
+        if known.contains(&path.as_str()) {
+            continue;
+        }
+        let section = format!("{path}.");
+        let is_section = known.iter().any(|known| known.starts_with(&section));
+        match value {
+            Value::Object(inner) if is_section => find_unknown(inner, &section, known, faults),
+            _ if is_section => {}
+            _ => {
+                let same_section = known.iter().filter_map(|known| {
+                    let rest = known.strip_prefix(of)?;
+                    rest.split('.').next()
+                });
+                let meant = nearest(field, same_section)
+                    .map_or(String::new(), |meant| format!("; is {of}{meant} meant?"));
+                faults.push(format!("the chart has no value {path}{meant}"));
+            }
+        }
+    }
 }
 
 /// The chart writes this as a text, whatever it is in the values.
@@ -191,6 +250,13 @@ mod tests {
     }
 
     #[test]
+    fn what_is_taken_away_is_left_to_the_webhook() {
+        let (settings, _) = read("proxy: { resources: null, logLevel: }").unwrap();
+        assert!(settings.resources.limits.is_empty() && settings.resources.requests.is_empty());
+        assert_eq!(settings.log_level.to_string(), "info");
+    }
+
+    #[test]
     fn what_is_not_accepted_is_told() {
         for (values, part) in [
             ("proxy: { logLevel: loud }", "loud"),
@@ -198,6 +264,19 @@ mod tests {
                 "meshConfig: { defaultConfig: { concurrency: x } }",
                 "concurrency is \"x\"",
             ),
+            (
+                "proxy: { loglevel: debug }",
+                "the chart has no value proxy.loglevel; is proxy.logLevel meant?",
+            ),
+            (
+                "injecton: {}",
+                "the chart has no value injecton; is injection meant?",
+            ),
+            (
+                "sidecarInjectorWebhook: {}",
+                "the chart has no value sidecarInjectorWebhook",
+            ),
+            ("image: { proxy: { tags: a } }", "is image.proxy.tag meant?"),
             ("- a", "it holds no values"),
             ("a: 1\n---\nb: 2", "several documents"),
         ] {

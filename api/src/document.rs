@@ -1,11 +1,20 @@
 //! Configuration that people write, in YAML or JSON with Istio's field names: a wrong value is a
 //! fault, and a field that has no effect here is warned of.
 
+mod text;
+
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-use crate::{nearest::nearest, values::ValueError};
+use crate::{
+    nearest::nearest,
+    values::{ValueError, shown},
+};
+
+/// Of what is wrong with a document, and of the unknown fields of each of its objects, so many are told:
+/// more than anybody writes by hand.
+const MOST: usize = 32;
 
 /// What a document says, and what whoever wrote it should know.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -29,18 +38,25 @@ pub(crate) fn read<T>(
     let mut fields = Fields::new(String::new(), &object, &mut findings);
     let value = from(&mut fields);
     fields.warn_of_others();
-    let Findings { faults, warnings } = findings;
+    let Findings {
+        mut faults,
+        warnings,
+    } = findings;
     if faults.is_empty() {
-        Ok(Document { value, warnings })
-    } else {
-        Err(ValueError::new(faults.join("; ")))
+        return Ok(Document { value, warnings });
     }
+    let more = faults.len().saturating_sub(MOST);
+    if more > 0 {
+        faults.truncate(MOST);
+        faults.push(format!("and {more} more"));
+    }
+    Err(ValueError::new(faults.join("; ")))
 }
 
 /// An empty document is an empty object.
 fn object(text: &str) -> Result<Map<String, Value>, ValueError> {
     // JSON is nearly, but not quite, YAML.
-    let value = serde_json::from_str(text).or_else(|_| serde_norway::from_str(text));
+    let value = serde_json::from_str(text).or_else(|_| text::yaml(text));
     match value {
         Ok(Value::Object(object)) => Ok(object),
         Ok(Value::Null) => Ok(Map::new()),
@@ -153,20 +169,24 @@ impl<'a> Fields<'a> {
     }
 
     fn fault(&mut self, key: &str, value: &Value, reason: &ValueError) {
-        let path = &self.path;
+        let (path, key, value) = (&self.path, shown(key), shown(&value.to_string()));
         self.findings
             .faults
             .push(format!("{path}{key} is {value}: {reason}"));
     }
 
     fn warn_of_others(self) {
-        for key in self.object.keys() {
-            if self.is_map || self.known.contains(&key.as_str()) {
-                continue;
+        let unknown = |key: &&String| !self.is_map && !self.known.contains(&key.as_str());
+        let path = &self.path;
+        for (index, key) in self.object.keys().filter(unknown).enumerate() {
+            if index == MOST {
+                let text = format!("further fields beside {path}{} are not known", shown(key));
+                self.findings.warnings.push(text);
+                break;
             }
             let meant = nearest(key, self.known.iter().copied());
             let meant = meant.map_or_else(String::new, |name| format!("; is {name} meant?"));
-            let path = &self.path;
+            let key = shown(key);
             self.findings
                 .warnings
                 .push(format!("{path}{key} is not known{meant}"));

@@ -6,9 +6,13 @@ use strsim::osa_distance;
 /// letter is wrong, left out, too much or in its neighbour's place, whatever its case.
 pub fn nearest<'a>(unknown: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let unknown = unknown.to_lowercase();
-    let room = (unknown.chars().count() / 3).max(1);
+    let length = unknown.chars().count();
+    let room = (length / 3).max(1);
     let distance = |name: &str| osa_distance(&unknown, &name.to_lowercase());
-    let ranked = known.into_iter().map(|name| (distance(name), name));
+    // The rest would be in vain, and of a key of a megabyte it would take minutes.
+    let known = known.into_iter();
+    let known = known.filter(|name| name.chars().count().abs_diff(length) <= room);
+    let ranked = known.map(|name| (distance(name), name));
     let (_, name) = ranked
         .filter(|(distance, _)| *distance <= room)
         .min_by_key(|(distance, _)| *distance)?;

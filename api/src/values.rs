@@ -25,21 +25,25 @@ impl ValueError {
 
 /// Words that others wrote, in quotes: cut where they are long, with control characters spelt out.
 pub(crate) fn quoted(text: &str) -> String {
+    format!("'{}'", shown(text))
+}
+
+/// As above, without quotes.
+pub(crate) fn shown(text: &str) -> String {
     const LONGEST: usize = 64;
-    let mut quoted = String::from("'");
+    let mut shown = String::new();
     for (index, letter) in text.chars().enumerate() {
         if index == LONGEST {
-            quoted.push('…');
+            shown.push('…');
             break;
         }
         if letter.is_control() {
-            quoted.extend(letter.escape_default());
+            shown.extend(letter.escape_default());
         } else {
-            quoted.push(letter);
+            shown.push(letter);
         }
     }
-    quoted.push('\'');
-    quoted
+    shown
 }
 
 /// Whether a text is a label of DNS, as Kubernetes wants the names of volumes to be (RFC 1123).

@@ -152,3 +152,27 @@ fn a_field_without_effect_is_warned_of() {
         assert_eq!(read.value, Layer::default());
     }
 }
+
+#[test]
+fn hostile_documents_are_answered_in_a_few_words() {
+    let long = "k".repeat(1_000_000);
+    let fields = |field: &dyn Fn(usize) -> String| (0..20_000).map(field).collect::<String>();
+    let Document { warnings, .. } = Layer::parse(&format!(
+        "? {long}\n: 1\n{}",
+        fields(&|n| format!("x{n}: 1\n"))
+    ))
+    .unwrap();
+    assert!(warnings.len() < 100 && warnings.concat().len() < 10_000);
+    for text in [
+        format!("concurrency: {long}"),
+        format!("proxyMetadata:\n{}", fields(&|n| format!("  x{n}: [1]\n"))),
+        format!(
+            "x: &x [{}]\ny: [{}]",
+            fields(&|_| "1,".to_owned()),
+            fields(&|_| "*x,".to_owned())
+        ),
+    ] {
+        let fault = Layer::parse(&text).unwrap_err().to_string();
+        assert!(fault.len() < 10_000, "{} bytes", fault.len());
+    }
+}

@@ -8,10 +8,57 @@ use serde::{
 };
 use serde_json::{Map, Value};
 
-use crate::values::{ValueError, is_dns_label, quoted};
+use crate::{
+    nearest::nearest,
+    values::{ValueError, is_dns_label, quoted},
+};
 
 /// Of the faults of one annotation.
 const TOLD: usize = 5;
+
+/// What a volume may be made of. Another one may be newer than this list.
+const SOURCES: [&str; 30] = [
+    "awsElasticBlockStore",
+    "azureDisk",
+    "azureFile",
+    "cephfs",
+    "cinder",
+    "configMap",
+    "csi",
+    "downwardAPI",
+    "emptyDir",
+    "ephemeral",
+    "fc",
+    "flexVolume",
+    "flocker",
+    "gcePersistentDisk",
+    "gitRepo",
+    "glusterfs",
+    "hostPath",
+    "image",
+    "iscsi",
+    "nfs",
+    "persistentVolumeClaim",
+    "photonPersistentDisk",
+    "portworxVolume",
+    "projected",
+    "quobyte",
+    "rbd",
+    "scaleIO",
+    "secret",
+    "storageos",
+    "vsphereVolume",
+];
+
+/// What a mount may say.
+const FIELDS: [&str; 6] = [
+    "mountPath",
+    "mountPropagation",
+    "readOnly",
+    "recursiveReadOnly",
+    "subPath",
+    "subPathExpr",
+];
 
 /// Reads the elements of `spec.volumes`.
 ///
@@ -23,7 +70,8 @@ pub(super) fn parse_volumes(text: &str) -> Result<Vec<Value>, ValueError> {
         let sources: Vec<&str> = volume.keys().map(String::as_str).collect();
         match sources[..] {
             [] => None,
-            [source] if volume[source].is_object() => None,
+            [source] if volume[source].is_object() => misspelt(source, &SOURCES)
+                .map(|reason| format!("volume {}: {reason}", quoted(name))),
             [source] => Some(format!(
                 "{} of volume {} is not an object",
                 quoted(source),
@@ -47,11 +95,24 @@ pub(super) fn parse_mounts(text: &str) -> Result<Vec<Value>, ValueError> {
     parse_named(text, example, false, |name, mount| {
         let path = mount.get("mountPath").and_then(Value::as_str);
         let is_path = path.is_some_and(|path| !path.is_empty() && !path.contains(':'));
-        (!is_path).then(|| {
+        if !is_path {
             let name = quoted(name);
-            format!("mount {name} has no mountPath, a path without colons")
-        })
+            return Some(format!(
+                "mount {name} has no mountPath, a path without colons"
+            ));
+        }
+        let reason = mount.keys().find_map(|field| misspelt(field, &FIELDS))?;
+        Some(format!("mount {}: {reason}", quoted(name)))
     })
+}
+
+/// A field that the API server would drop without a word.
+fn misspelt(field: &str, known: &[&'static str]) -> Option<String> {
+    if known.contains(&field) {
+        return None;
+    }
+    let meant = nearest(field, known.iter().copied())?;
+    Some(format!("{} is not known; is {meant} meant?", quoted(field)))
 }
 
 /// An object, name to element, or a list of elements with names → the elements with their names. One
@@ -169,9 +230,30 @@ mod tests {
 
     #[test]
     fn mounts_keep_what_is_not_looked_at() {
-        let mounts = parse_mounts(r#"{"a": {"mountPath": "/a", "readOnly": true}}"#);
-        let expected = json!({ "name": "a", "mountPath": "/a", "readOnly": true });
+        let mounts = parse_mounts(r#"{"a": {"mountPath": "/a", "ownerOnly": true}}"#);
+        let expected = json!({ "name": "a", "mountPath": "/a", "ownerOnly": true });
         assert_eq!(mounts, Ok(vec![expected]));
+    }
+
+    #[test]
+    fn what_is_misspelt_would_be_dropped_by_the_api_server() {
+        for (text, part) in [
+            (
+                r#"{"a": {"configmap": {"name": "b"}}}"#,
+                "volume 'a': 'configmap' is not known; is configMap meant?",
+            ),
+            (r#"{"a": {"emptyDri": {}}}"#, "is emptyDir meant?"),
+        ] {
+            let error = parse_volumes(text).unwrap_err().to_string();
+            assert!(error.contains(part), "{error}");
+        }
+        assert!(parse_volumes(r#"{"a": {"somethingNew": {}}}"#).is_ok());
+        let mounts = r#"{"a": {"mountPath": "/a", "readonly": true}}"#;
+        let error = parse_mounts(mounts).unwrap_err().to_string();
+        assert!(
+            error.starts_with("mount 'a': 'readonly' is not known; is readOnly meant?"),
+            "{error}"
+        );
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, DEFAULT_NAME};
 use crate::command::Program;
 use crate::images::DEFAULT_TAG;
 use crate::{product, progress};
@@ -29,7 +29,7 @@ pub(crate) fn run(name: &str) -> Result<()> {
         "deploying a client, a server and a pod that opts out",
         || deploy(&cluster),
     )?;
-    tell(&cluster)?;
+    tell(&cluster, name)?;
     println!("\nThe demo took {:.0} s.", started.elapsed().as_secs_f64());
     Ok(())
 }
@@ -82,7 +82,7 @@ fn await_service(cluster: &Cluster) -> Result<()> {
 }
 
 /// Runs each command in front of the reader.
-fn tell(cluster: &Cluster) -> Result<()> {
+fn tell(cluster: &Cluster, name: &str) -> Result<()> {
     chapter("The pods: injected ones are 2/2, the one that opted out by annotation is 1/1");
     show(cluster.kubectl(["get", "pods", "--namespace=demo"]))?;
 
@@ -141,17 +141,27 @@ fn tell(cluster: &Cluster) -> Result<()> {
     }
 
     chapter("What to try next");
+    let shell = of_cluster("cargo xtask cluster shell", name);
+    let down = of_cluster("cargo xtask cluster down", name);
     println!(
         "\
-cargo xtask cluster shell                 kubectl and helm for this cluster; in it:
+{shell:<41} kubectl and helm for this cluster; in it:
   fairlead-testapp runs in demo/client:   kubectl -n demo exec deploy/client -- fairlead-testapp get http://server/
   the proxy's own account:                kubectl -n demo exec deploy/server -c istio-proxy -- fairlead-proxy request GET /stats
   a failure explained:                    kubectl -n demo exec deploy/client -- fairlead-testapp get http://server:81/
                                           kubectl -n demo logs deploy/client -c istio-proxy --tail=1
   a bad annotation refused:               kubectl -n demo run bad --image=x --annotations=traffic.sidecar.istio.io/excludeInboundPorts=70000
-cargo xtask cluster down                  removes everything"
+{down:<41} removes everything"
     );
     Ok(())
+}
+
+/// A command for the cluster of this name.
+fn of_cluster(command: &str, name: &str) -> String {
+    if name == DEFAULT_NAME {
+        return command.to_owned();
+    }
+    format!("{command} --name {name}")
 }
 
 fn chapter(title: &str) {

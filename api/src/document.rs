@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 
 use crate::{
     nearest::nearest,
-    values::{ValueError, shown},
+    values::{ValueError, check_count, shown},
 };
 
 /// Of what is wrong with a document, and of the unknown fields of each of its objects, so many are told:
@@ -136,6 +136,11 @@ impl<'a> Fields<'a> {
         parse: impl Fn(&str, &Value) -> Result<T, ValueError>,
     ) -> BTreeMap<String, T> {
         self.is_map = true;
+        if let Err(reason) = check_count(self.object.len()) {
+            let path = self.path.trim_end_matches('.');
+            self.findings.faults.push(format!("{path}: {reason}"));
+            return BTreeMap::new();
+        }
         let mut map = BTreeMap::new();
         for (key, value) in self.object {
             match parse(key, value) {

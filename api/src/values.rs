@@ -23,6 +23,21 @@ impl ValueError {
     }
 }
 
+/// More than any list of an annotation needs, and few enough to be compared with each other.
+const MOST: usize = 1024;
+
+/// Refuses a list of too many elements.
+///
+/// # Errors
+/// Says how many are accepted.
+pub(crate) fn check_count(count: usize) -> Result<(), ValueError> {
+    if count > MOST {
+        let words = format!("it has {count} elements, and at most {MOST} are accepted");
+        return Err(ValueError(words));
+    }
+    Ok(())
+}
+
 /// Words that others wrote, in quotes: cut where they are long, with control characters spelt out.
 pub(crate) fn quoted(text: &str) -> String {
     format!("'{}'", shown(text))
@@ -223,6 +238,8 @@ pub fn parse_list<T>(
     item: impl Fn(&str) -> Option<T>,
 ) -> Result<Vec<T>, ValueError> {
     const NAMED: usize = 5;
+    let count = text.split(',').filter(|word| !word.is_empty()).count();
+    check_count(count)?;
     let mut items = Vec::new();
     let mut named = Vec::new();
     let mut bad = 0;

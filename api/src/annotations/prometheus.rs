@@ -12,7 +12,7 @@ use crate::{
     app_metrics::{AppMetrics, DEFAULT_PATH, DEFAULT_PORT, Target},
     app_probes::Scheme,
     ports,
-    values::{ValueError, join, parse_bool, parse_port, quoted},
+    values::{ValueError, check_count, join, parse_bool, parse_port, quoted},
 };
 
 /// Whether Prometheus asks the pod.
@@ -135,6 +135,7 @@ fn scheme(text: &str) -> Result<Scheme, ValueError> {
 }
 
 fn targets(text: &str, status_ports: &[u16]) -> Result<Vec<Target>, ValueError> {
+    check_count(text.split(',').count())?;
     let mut targets = Vec::new();
     for item in text
         .split(',')

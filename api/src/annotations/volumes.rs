@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 
 use crate::{
     nearest::nearest,
-    values::{ValueError, is_dns_label, quoted},
+    values::{ValueError, check_count, is_dns_label, quoted},
 };
 
 /// Of the faults of one annotation.
@@ -135,6 +135,7 @@ fn parse_named(
         }
         Err(error) => return Err(wrong(&format!("it is not JSON ({error})"))),
     };
+    check_count(pairs.len())?;
     let mut names = BTreeSet::new();
     let mut named: Vec<Value> = Vec::new();
     let mut faults = Vec::new();

@@ -59,6 +59,7 @@ pub(super) fn check<'a>(
     place: &Place<'_>,
 ) -> Result<Checked<'a>, Refusal> {
     let mut faults = shape(pod);
+    faults.extend(too_much(pod));
     if !faults.is_empty() {
         return Err(Refusal(faults));
     }
@@ -232,6 +233,57 @@ fn shape(pod: &Value) -> Vec<Fault> {
         faults.push(Fault::Shape { path, expected });
     }
     faults
+}
+
+/// More elements than any list of a pod needs; everything that has a name is compared with the others.
+const ELEMENTS: usize = 1024;
+/// What the API server accepts in all of a pod's annotations. It looks only after the webhook.
+const ANNOTATIONS: usize = 256 << 10;
+/// Of the faults of many containers of one name.
+const TOLD: usize = 64;
+
+/// What is so much of that deciding would take long, while other pods wait.
+fn too_much(pod: &Value) -> Vec<Fault> {
+    let annotations = pod::at(pod, &["metadata", "annotations"]).and_then(Value::as_object);
+    let texts = annotations.into_iter().flatten();
+    let bytes = texts.map(|(key, text)| key.len() + text.as_str().map_or(0, str::len));
+    let what = "metadata.annotations".to_owned();
+    let annotations = fault(what, bytes.sum(), "bytes", ANNOTATIONS);
+    let mut faults = Vec::from_iter(annotations);
+    for list in [INIT_CONTAINERS, CONTAINERS, "volumes", "imagePullSecrets"] {
+        let count = pod::list(pod, list).len();
+        faults.extend(fault(format!("spec.{list}"), count, "elements", ELEMENTS));
+    }
+    // Of the others' lists the elements are not compared with each other.
+    let all = [INIT_CONTAINERS, CONTAINERS].into_iter();
+    for container in all.flat_map(|list| pod::list(pod, list)) {
+        let name = pod::name(container);
+        if ![INIT_CONTAINER, VALIDATION_CONTAINER, PROXY_CONTAINER].contains(&name) {
+            continue;
+        }
+        faults.extend(too_many_elements(container));
+    }
+    faults.truncate(TOLD);
+    faults
+}
+
+/// The lists of a container of the injector's name that are too long to be merged.
+pub(super) fn too_many_elements(container: &Value) -> impl Iterator<Item = Fault> {
+    let fields = container.as_object().into_iter().flatten();
+    fields.filter_map(|(field, value)| {
+        let count = value.as_array().map_or(0, Vec::len);
+        let what = format!("{field} of container '{}'", pod::name(container));
+        fault(what, count, "elements", ELEMENTS)
+    })
+}
+
+fn fault(what: String, count: usize, of: &'static str, most: usize) -> Option<Fault> {
+    (count > most).then_some(Fault::TooMuch {
+        what,
+        count,
+        of,
+        most,
+    })
 }
 
 /// The mesh's own names, and those of volumes that the pod's annotations add.

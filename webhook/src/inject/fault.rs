@@ -7,6 +7,9 @@ use fairlead_api::{
     names::{INJECT, OVERRIDES, STATUS},
 };
 
+/// More lines than anybody reads.
+const TOLD: usize = 64;
+
 /// Why a pod is refused; never empty.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub struct Refusal(pub Vec<Fault>);
@@ -16,7 +19,13 @@ impl Refusal {
     pub fn lines(&self) -> Vec<String> {
         let texts: Vec<String> = self.0.iter().map(ToString::to_string).collect();
         let lines = texts.iter().flat_map(|text| text.lines());
-        lines.map(ToOwned::to_owned).collect()
+        let mut lines: Vec<String> = lines.map(ToOwned::to_owned).collect();
+        let more = lines.len().saturating_sub(TOLD);
+        if more > 0 {
+            lines.truncate(TOLD);
+            lines.push(format!("and {more} more"));
+        }
+        lines
     }
 
     /// The kind of its first fault, for the metric's label `reason`.
@@ -46,6 +55,18 @@ pub enum Fault {
         path: &'static str,
         /// What it should be.
         expected: &'static str,
+    },
+    /// There is more of something than any pod needs, and than is decided on in time.
+    #[error("{what} has {count} {of}, and at most {most} are accepted")]
+    TooMuch {
+        /// Where.
+        what: String,
+        /// How much there is.
+        count: usize,
+        /// Of what.
+        of: &'static str,
+        /// How much is accepted.
+        most: usize,
     },
     /// Annotations whose values are not accepted.
     #[error("{0}")]
@@ -161,7 +182,7 @@ pub enum Fault {
 impl Fault {
     fn kind(&self) -> &'static str {
         match self {
-            Self::Shape { .. } => "shape",
+            Self::Shape { .. } | Self::TooMuch { .. } => "shape",
             Self::Annotations(_) | Self::NoStatusPort { .. } => "annotation",
             Self::Status { .. } => "status_annotation",
             Self::NameTaken { .. } | Self::VolumeTaken { .. } => "name_taken",

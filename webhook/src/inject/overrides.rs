@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use super::{
     CONTAINERS, Fault, INIT_CONTAINERS,
+    check::too_many_elements,
     status::{Own, Status},
 };
 use crate::pod;
@@ -146,6 +147,7 @@ pub(super) fn is_auto(container: &Value) -> bool {
 }
 
 fn check(container: &Value, faults: &mut Vec<Fault>) {
+    faults.extend(too_many_elements(container));
     let variables = container.get("env").and_then(Value::as_array);
     for variable in variables.into_iter().flatten() {
         let name = pod::name(variable);

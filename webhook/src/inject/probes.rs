@@ -16,6 +16,9 @@ use serde_json::{Map, Value, json};
 use super::{CONTAINERS, Fault, INIT_CONTAINERS, Status, variable};
 use crate::pod;
 
+/// Of the names of a container's ports.
+const NAMED: usize = 16;
+
 /// What becomes of a pod's probes and hooks.
 #[derive(Debug, Default)]
 pub(super) struct Probes {
@@ -254,6 +257,7 @@ impl Rewriter<'_> {
             .iter()
             .map(pod::name)
             .filter(|name| !name.is_empty())
+            .take(NAMED)
             .collect();
         let known = if names.is_empty() {
             "no port with a name".to_owned()

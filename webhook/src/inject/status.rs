@@ -4,7 +4,7 @@ use fairlead_api::{
     names::{INIT_CONTAINER, POD_INFO_VOLUME, PROXY_CONTAINER, STATUS, VALIDATION_CONTAINER},
     values::InterceptionMode,
 };
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de::Error};
 use serde_json::Value;
 
 use super::{CONTAINERS, INIT_CONTAINERS, init, sidecar, templates::Base};
@@ -12,6 +12,9 @@ use crate::{
     pod,
     settings::{Cni, Settings},
 };
+
+/// More names than overlays add to a pod; each element of the pod is looked for among them.
+const NAMES: usize = 1024;
 
 /// The containers that the injector builds for a pod.
 #[derive(Clone, Copy, Debug)]
@@ -93,7 +96,14 @@ impl Status {
     pub(super) fn read(pod: &Value) -> Result<Self, serde_json::Error> {
         match pod::annotation(pod, STATUS) {
             None | Some("") => Ok(Self::of_copy(pod).unwrap_or_default()),
-            Some(text) => serde_json::from_str(text),
+            Some(text) => {
+                let status: Self = serde_json::from_str(text)?;
+                let names = status.containers.len() + status.init_containers.len();
+                if names + status.volumes.len() > NAMES {
+                    return Err(Error::custom("more names than an injection gives"));
+                }
+                Ok(status)
+            }
         }
     }
 

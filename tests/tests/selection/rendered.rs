@@ -363,3 +363,20 @@ fn what_the_values_take_away_is_empty_for_the_webhook() {
         }
     }
 }
+
+/// Helm compares with the last release that succeeded: a variable that one has which did not would stay
+/// in the Deployment, and with it the Secret that it waits for.
+#[test]
+#[ignore = "needs helm"]
+fn the_webhooks_variables_are_always_the_same_ones() {
+    let variables = |values: &[&str]| {
+        let shown = ["--show-only", "templates/deployment.yaml"];
+        let rendered: Value = serde_norway::from_str(&render(values, &shown).unwrap()).unwrap();
+        let list = rendered.pointer("/spec/template/spec/containers/0/env");
+        let names = list.unwrap().as_array().unwrap().iter();
+        names.map(|v| v["name"].clone()).collect::<Vec<_>>()
+    };
+    let brought = variables(&["webhook.certificate.secretName=injector-tls"]);
+    assert!(!brought.is_empty());
+    assert_eq!(variables(&[]), brought);
+}

@@ -239,8 +239,6 @@ fn shape(pod: &Value) -> Vec<Fault> {
 const ELEMENTS: usize = 1024;
 /// What the API server accepts in all of a pod's annotations. It looks only after the webhook.
 const ANNOTATIONS: usize = 256 << 10;
-/// Of the faults of many containers of one name.
-const TOLD: usize = 64;
 
 /// What is so much of that deciding would take long, while other pods wait.
 fn too_much(pod: &Value) -> Vec<Fault> {
@@ -263,7 +261,6 @@ fn too_much(pod: &Value) -> Vec<Fault> {
         }
         faults.extend(too_many_elements(container));
     }
-    faults.truncate(TOLD);
     faults
 }
 

@@ -58,6 +58,17 @@ fn annotate(fake: &Fake, key: &str, value: &str) {
     fake.put(SECRET, Some(secret));
 }
 
+/// Waits until the successor is trusted; returns the bundle without it.
+async fn force_authority(fake: &Fake) -> String {
+    let old = bundle_of_secret(fake);
+    annotate(fake, "rotate-authority", "1");
+    until("the successor is trusted", || {
+        bundle_of_configuration(fake).is_some_and(|bundle| bundle != old)
+    })
+    .await;
+    old
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_forced_authority_is_trusted_by_all_before_any_replica_serves_it() {
     let fake = installed();
@@ -65,12 +76,7 @@ async fn a_forced_authority_is_trusted_by_all_before_any_replica_serves_it() {
     for replica in &replicas {
         replica.ready().await;
     }
-    let old = bundle_of_secret(&fake);
-    annotate(&fake, "rotate-authority", "1");
-    until("the successor is trusted", || {
-        bundle_of_configuration(&fake).is_some_and(|bundle| bundle != old)
-    })
-    .await;
+    let old = force_authority(&fake).await;
     let trusted = Instant::now();
     let both = bundle_of_configuration(&fake).unwrap();
     assert!(both.ends_with(&old));
@@ -120,12 +126,7 @@ async fn a_rotation_ends_though_the_watches_fail() {
     let fake = installed();
     let replica = Replica::start(&fake);
     replica.ready().await;
-    let old = bundle_of_secret(&fake);
-    annotate(&fake, "rotate-authority", "1");
-    until("the successor is trusted", || {
-        bundle_of_configuration(&fake).is_some_and(|bundle| bundle != old)
-    })
-    .await;
+    let old = force_authority(&fake).await;
     // As when somebody takes the right to watch away. What is in memory goes on, by the clock.
     fake.set_mood(Mood::Unwatchable);
     until("the new one is served", || !replica.is_accepted_by(&old)).await;
